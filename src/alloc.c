@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The malloc family. What happens to a block, from here down: src/README.md.
+ */
+#include "heap/large.h"
+#include "heap/misuse.h"
+#include "heap/thread_cache.h"
+#include "pm/error.h"
+#include "pm/topology.h"
+#include "pool.h"
+#include <errno.h>
+#include <pmemalloc.h>
+#include <string.h>
+
+#define ALIGNMENT_MAX ((size_t)1 << 30)
+
+static void *refuse(int error)
+{
+    errno = error;
+    return NULL;
+}
+
+/* This thread's cache; NULL with errno for a pool that it may not allocate from. */
+static inline struct thread_cache *cache_for(pma_pool *pool)
+{
+    struct thread_cache *cache = cache_of(&pool->heap);
+    if (UNLIKELY(cache == NULL))
+        errno = EINVAL;
+    return cache;
+}
+
+static void *allocate_large(struct thread_cache *cache, unsigned bin, size_t bytes, size_t alignment)
+{
+    uint32_t align = alignment > PAGE_BYTES ? (uint32_t)(alignment / PAGE_BYTES) : 1;
+    void *block = large_malloc(cache, bin, bytes, align);
+    return block != NULL ? block : refuse(ENOMEM);
+}
+
+/* bins_from: BIN_CONSERVATIVE or BIN_LEAF. */
+static inline void *allocate(pma_pool *pool, unsigned bins_from, size_t size)
+{
+    struct thread_cache *cache = cache_for(pool);
+    if (UNLIKELY(cache == NULL))
+        return NULL;
+    if (UNLIKELY(size > SIZE_CLASS_MAX_BYTES))
+        return allocate_large(cache, bins_from, size, 1);
+    return cache_malloc(cache, bins_from + size_class_of(size));
+}
+
+void *pma_malloc(pma_pool *pool, size_t size)
+{
+    return allocate(pool, BIN_CONSERVATIVE, size);
+}
+
+void *pma_malloc_leaf(pma_pool *pool, size_t size)
+{
+    return allocate(pool, BIN_LEAF, size);
+}
+
+void *pma_calloc(pma_pool *pool, size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        pm_fail(PMA_EINVAL, "%zu objects of %zu bytes are more than any pool holds", count, size);
+        return refuse(ENOMEM);
+    }
+    void *block = pma_malloc(pool, bytes);
+    if (block != NULL)
+        memset(block, 0, pma_usable_size(pool, block));
+    return block;
+}
+
+/* ---- typed ---- */
+
+static bool typed_bytes(const struct type_layout *layout, size_t tail_count, size_t *bytes)
+{
+    size_t tail = 0;
+    *bytes = layout->size;
+    if (tail_count == 0)
+        return true;
+    if (layout->tail_stride == 0) {
+        pm_fail(PMA_EINVAL, "type \"%s\" has no tail", layout->name);
+        return false;
+    }
+    if (__builtin_mul_overflow(tail_count, layout->tail_stride, &tail) ||
+        __builtin_add_overflow(tail, layout->tail_offset, &tail)) {
+        pm_fail(PMA_EINVAL, "%zu elements of %zu bytes are more than any pool holds", tail_count,
+                (size_t)layout->tail_stride);
+        return false;
+    }
+    if (tail > *bytes)
+        *bytes = tail;
+    return true;
+}
+
+/* Recovery takes the tail to run to the end of the block: where the program has no elements, there must be no old
+ * pointers, durably. Mostly there are none: reading is cheaper than flushing. */
+static void clear_tail_room(pma_pool *pool, char *block, size_t from, size_t to)
+{
+    for (uint64_t *word = (uint64_t *)(void *)(block + (from + 7) / 8 * 8); word < (uint64_t *)(void *)(block + to);
+         word++) {
+        if (*word != 0) {
+            pm_store8(&pool->heap.pm, word, 0);
+            pm_flush(&pool->heap.pm, word, sizeof *word);
+        }
+    }
+}
+
+static void *allocate_typed(pma_pool *pool, struct thread_cache *cache, pma_type_id type, size_t bytes)
+{
+    const struct type_layout *layout = &pool->heap.types.layouts[type];
+    unsigned size_class = bytes > SIZE_CLASS_MAX_BYTES ? 0 : size_class_of(bytes);
+    unsigned bin = heap_bin(&pool->heap, type, size_class);
+    if (UNLIKELY(bin == BIN_NONE))
+        return refuse(ENOMEM);
+    char *block = size_class != 0 ? cache_malloc(cache, bin) : allocate_large(cache, bin, bytes, 1);
+    if (block != NULL && layout->tail_field_count != 0)
+        clear_tail_room(pool, block, bytes > layout->tail_offset ? bytes : layout->tail_offset,
+                        size_class != 0 ? size_classes[size_class].bytes
+                                        : (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES);
+    return block;
+}
+
+void *pma_malloc_typed(pma_pool *pool, pma_type_id type, size_t tail_count)
+{
+    struct thread_cache *cache = cache_for(pool);
+    if (UNLIKELY(cache == NULL))
+        return NULL;
+    uint32_t known = __atomic_load_n(&pool->heap.types.count, __ATOMIC_ACQUIRE);
+    if (UNLIKELY(type < PMA_TYPE_FIRST || type >= known)) {
+        pm_fail(PMA_EINVAL, "type id %u is not registered in this pool", type);
+        return refuse(EINVAL);
+    }
+    size_t bytes;
+    if (UNLIKELY(!typed_bytes(&pool->heap.types.layouts[type], tail_count, &bytes)))
+        return refuse(EINVAL);
+    return allocate_typed(pool, cache, type, bytes);
+}
+
+/* ---- aligned, by node ---- */
+
+void *pma_aligned_alloc(pma_pool *pool, size_t alignment, size_t size)
+{
+    struct thread_cache *cache = cache_for(pool);
+    if (cache == NULL)
+        return NULL;
+    if (alignment == 0 || (alignment & (alignment - 1)) != 0 || alignment > ALIGNMENT_MAX) {
+        pm_fail(PMA_EINVAL, "the alignment %zu is not a power of two up to 1 GiB", alignment);
+        return refuse(EINVAL);
+    }
+    unsigned size_class = 0;
+    if (size <= SIZE_CLASS_MAX_BYTES && alignment <= PAGE_BYTES)
+        size_class = size_class_of_aligned(size, alignment);
+    if (size_class != 0)
+        return cache_malloc(cache, BIN_CONSERVATIVE + size_class);
+    return allocate_large(cache, BIN_CONSERVATIVE, size != 0 ? size : 1, alignment);
+}
+
+void *pma_malloc_on_node(pma_pool *pool, int node, size_t size)
+{
+    if (node < 0 || node >= topology_node_count()) {
+        pm_fail(PMA_EINVAL, "there is no NUMA node %d", node);
+        return refuse(EINVAL);
+    }
+    return pma_malloc(pool, size);
+}
+
+int pma_node_of(const pma_pool *pool, const void *address)
+{
+    int error = pool_usable(pool);
+    if (error != 0)
+        return error;
+    if (heap_span_at(&pool->heap, address) == NULL)
+        return pm_fail(PMA_EINVAL, "%p is in no block of the pool", address);
+    int node = topology_node_of(address);
+    return node >= 0 ? node : pm_fail(PMA_ESYSTEM, "the kernel does not say which node %p is on", address);
+}
+
+/* ---- the block at an address ---- */
+
+/* The span of a block that is plausibly in use, given its exact start; NULL otherwise. */
+static struct span *block_span(const struct heap *heap, const void *block)
+{
+    struct span *span = heap_span_at(heap, block);
+    if (span == NULL || span->kind > SPAN_LARGE)
+        return NULL;
+    uint64_t offset = (uint64_t)((const char *)block - span->start);
+    if (span->block_bytes == 0)
+        return offset == 0 && atomic_load(&span->owner) == OWNER_LARGE ? span : NULL;
+    uint32_t index = span_block_around(span, offset);
+    return index < span->blocks && (uint64_t)index * span->block_bytes == offset ? span : NULL;
+}
+
+static size_t span_usable(const struct span *span)
+{
+    return span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES;
+}
+
+size_t pma_usable_size(const pma_pool *pool, const void *block)
+{
+    if (block == NULL || pool_usable(pool) != 0)
+        return 0;
+    const struct span *span = block_span(&pool->heap, block);
+    return span != NULL ? span_usable(span) : 0;
+}
+
+/* ---- free, realloc ---- */
+
+void pma_free(pma_pool *pool, void *block)
+{
+    struct thread_cache *cache = cache_of(&pool->heap);
+    if (LIKELY(cache != NULL))
+        cache_free(cache, block);
+    else if (block != NULL)
+        misuse_report_error(&pool->heap, PMA_EFREE, block, pma_error_detail());
+}
+
+static void *allocate_like(pma_pool *pool, struct thread_cache *cache, const struct span *span, size_t size)
+{
+    if (span->type >= PMA_TYPE_FIRST) {
+        size_t least = pool->heap.types.layouts[span->type].size;
+        return allocate_typed(pool, cache, span->type, size > least ? size : least);
+    }
+    return allocate(pool, span->type == PMA_TYPE_LEAF ? BIN_LEAF : BIN_CONSERVATIVE, size);
+}
+
+/* A smaller size stays where it is unless it would waste more than half of the block. */
+static bool stays(const struct span *span, size_t size)
+{
+    return span->block_bytes != 0 && size <= span->block_bytes &&
+           (size > span->block_bytes / 2 || size_class_of(size) == span->size_class);
+}
+
+void *pma_realloc(pma_pool *pool, void *block, size_t size)
+{
+    if (block == NULL)
+        return pma_malloc(pool, size);
+    struct thread_cache *cache = cache_for(pool);
+    if (cache == NULL)
+        return NULL;
+    struct span *span = block_span(&pool->heap, block);
+    if (span == NULL) {
+        misuse_report(&pool->heap, block, "realloc of an address where no block of this pool begins");
+        return refuse(EINVAL);
+    }
+    size_t old = span_usable(span);
+    if (stays(span, size) || (span->block_bytes == 0 && large_resize(&pool->heap, span, size))) {
+        if (span->type >= PMA_TYPE_FIRST && pool->heap.types.layouts[span->type].tail_field_count != 0)
+            clear_tail_room(pool, block, size > old ? old : size, span_usable(span));
+        return block;
+    }
+    void *moved = allocate_like(pool, cache, span, size);
+    if (moved == NULL)
+        return NULL;
+    memcpy(moved, block, old < size ? old : size);
+    cache_free(cache, block);
+    return moved;
+}

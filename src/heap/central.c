@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "heap/central.h"
+#include "heap/misuse.h"
+
+void central_init(struct central *central)
+{
+    lock_init(&central->lock, LOCK_CENTRAL);
+}
+
+static unsigned grade(const struct span *span)
+{
+    unsigned used = span->used > 0 ? (unsigned)span->used : 0;
+    unsigned quarter = used * CENTRAL_GRADES / span->blocks;
+    return quarter < CENTRAL_GRADES ? quarter : CENTRAL_GRADES - 1;
+}
+
+/* `used` does not change while a span lies here, and so neither does its grade. */
+static void link_partial(struct central *central, struct span *span)
+{
+    struct span **head = &central->partial[grade(span)];
+    span->prev = NULL;
+    span->next = *head;
+    if (span->next != NULL)
+        span->next->prev = span;
+    *head = span;
+    atomic_fetch_add_explicit(&central->stock, 1, memory_order_relaxed);
+}
+
+static void unlink_partial(struct central *central, struct span *span)
+{
+    if (span->prev != NULL)
+        span->prev->next = span->next;
+    else
+        central->partial[grade(span)] = span->next;
+    if (span->next != NULL)
+        span->next->prev = span->prev;
+    atomic_fetch_sub_explicit(&central->stock, 1, memory_order_relaxed);
+}
+
+void span_collect(struct heap *heap, struct span *span)
+{
+    for (unsigned k = 0; k < span->words; k++) {
+        if (atomic_load_explicit(&span_remote(span)[k], memory_order_relaxed) == 0)
+            continue;
+        uint64_t freed = atomic_exchange_explicit(&span_remote(span)[k], 0, memory_order_acquire);
+        uint64_t local = atomic_load_explicit(&span->bits[k], memory_order_relaxed);
+        if ((local & freed) != 0) {
+            misuse_report_twice(heap, span, k, local & freed);
+            freed &= ~local;
+        }
+        atomic_store_explicit(&span->bits[k], local | freed, memory_order_relaxed);
+        span->used -= __builtin_popcountll(freed);
+    }
+}
+
+struct span *central_take(struct heap *heap, unsigned bin, uintptr_t owner)
+{
+    struct central *central = &heap->centrals[bin];
+    if (atomic_load_explicit(&central->stock, memory_order_relaxed) == 0)
+        return NULL;
+    lock_acquire(&central->lock);
+    struct span *span = NULL;
+    for (unsigned g = CENTRAL_GRADES; g-- > 0 && span == NULL;)
+        span = central->partial[g];
+    if (span != NULL) {
+        unlink_partial(central, span);
+    } else if ((span = central->empty) != NULL) {
+        central->empty = span->next;
+        atomic_fetch_sub_explicit(&central->stock, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&heap->kept_pages, span->pages, memory_order_relaxed);
+    }
+    if (span != NULL)
+        atomic_store(&span->owner, owner);
+    lock_release(&central->lock);
+    return span;
+}
+
+void central_put_empty(struct heap *heap, struct span *span)
+{
+    struct central *central = &heap->centrals[atomic_load_explicit(&span->bin, memory_order_relaxed)];
+    span->place = PLACE_NONE;
+    span->cursor = 0;
+    atomic_store_explicit(&span->owner, OWNER_DEAD, memory_order_release);
+    lock_acquire(&central->lock);
+    span->next = central->empty;
+    central->empty = span;
+    atomic_fetch_add_explicit(&central->stock, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&heap->kept_pages, span->pages, memory_order_relaxed);
+    lock_release(&central->lock);
+}
+
+void central_check(struct heap *heap, struct span *span)
+{
+    /* The span may be another incarnation by now. It is in this list exactly if, under the list's lock, it says that it is in
+     * central and of this bin: a span of another bin could only come here under the lock that we hold. */
+    unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
+    struct central *central = &heap->centrals[bin];
+    lock_acquire(&central->lock);
+    bool empty = atomic_load(&span->owner) == OWNER_CENTRAL &&
+                 atomic_load_explicit(&span->bin, memory_order_relaxed) == bin && span_all_free(span);
+    if (empty) {
+        unlink_partial(central, span);
+        atomic_store(&span->owner, OWNER_DEAD);
+    }
+    lock_release(&central->lock);
+    if (empty) {
+        span_collect(heap, span);
+        central_put_empty(heap, span);
+    }
+}
+
+void central_put(struct heap *heap, struct span *span)
+{
+    struct central *central = &heap->centrals[atomic_load_explicit(&span->bin, memory_order_relaxed)];
+    span->place = PLACE_NONE;
+    lock_acquire(&central->lock);
+    link_partial(central, span);
+    atomic_store(&span->owner, OWNER_CENTRAL); /* seq_cst, then look: a free that saw the old owner is seen here */
+    bool empty = span_all_free(span);
+    lock_release(&central->lock);
+    if (empty)
+        central_check(heap, span);
+}
+
+struct span *central_take_empties(struct heap *heap, unsigned bin)
+{
+    struct central *central = &heap->centrals[bin];
+    if (atomic_load_explicit(&central->stock, memory_order_relaxed) == 0)
+        return NULL;
+    lock_acquire(&central->lock);
+    struct span *list = central->empty;
+    central->empty = NULL;
+    for (struct span *span = list; span != NULL; span = span->next) {
+        atomic_fetch_sub_explicit(&central->stock, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&heap->kept_pages, span->pages, memory_order_relaxed);
+    }
+    lock_release(&central->lock);
+    return list;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Central: per bin, the spans that no thread owns. Partial ones are kept by fullness and handed out fullest first, so that
+ * sparse ones drain; empty ones keep their word on the medium and wait for their bin, until somebody needs their pages.
+ *
+ *     span on a partial list of bin b  <=>  owner = OWNER_CENTRAL and span->bin = b      both only under lock b
+ */
+#ifndef HEAP_CENTRAL_H
+#define HEAP_CENTRAL_H
+
+#include "heap/heap.h"
+
+#define CENTRAL_GRADES 4u /* lists by fullness: below a quarter, a half, three quarters, the rest */
+
+struct central {
+    struct lock lock;
+    struct span *partial[CENTRAL_GRADES];
+    struct span *empty;     /* owner OWNER_DEAD, all bits local */
+    _Atomic uint32_t stock; /* partial and empty spans: 0 saves the lock */
+};
+
+void central_init(struct central *central);
+
+/* A span for `owner`, partial before empty; NULL if there is none. */
+struct span *central_take(struct heap *heap, unsigned bin, uintptr_t owner);
+/* From its owner, who has collected it and found it neither full nor empty. */
+void central_put(struct heap *heap, struct span *span);
+/* All blocks free, and the caller owns it or has just unlinked it. */
+void central_put_empty(struct heap *heap, struct span *span);
+/* Somebody completed a word of a span that lay here: if all of it is free now, it becomes an empty one. */
+void central_check(struct heap *heap, struct span *span);
+/* All empty spans of the bin, as a list. */
+struct span *central_take_empties(struct heap *heap, unsigned bin);
+
+/* Moves remote frees into the local bits; the caller owns the span, or nobody does. Reports blocks freed twice, and takes
+ * their second free out of the figures. */
+void span_collect(struct heap *heap, struct span *span);
+
+#endif

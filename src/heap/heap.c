@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "heap/heap.h"
+#include "heap/central.h"
+#include "pm/error.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* Growth: a sixteenth of the heap, so that there are few growths, but no more than 32 MiB at once, so that none is long;
+ * at least 2 MiB, the size of a huge page. */
+#define GROW_DIVISOR 16u
+#define GROW_MIN_PAGES 256u
+#define GROW_MAX_PAGES 4096u
+
+/* Zeroed memory that costs nothing until it is touched. */
+static void *reserve(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static size_t page_map_bytes(const struct heap *heap)
+{
+    return (size_t)heap->page_limit * sizeof *heap->page_map;
+}
+
+static void name_bin(struct heap *heap, unsigned bin, pma_type_id type, unsigned size_class)
+{
+    heap->bins[bin].size_class = (uint8_t)size_class;
+    heap->bins[bin].type = type;
+    central_init(&heap->centrals[bin]);
+}
+
+int heap_init(struct heap *heap, unsigned flags)
+{
+    heap->base = heap->mapping.base;
+    heap->pages = heap->base + heap->mapping.heap_offset;
+    heap->table = (uint64_t *)(void *)(heap->base + TABLE_OFFSET);
+    heap->page_limit = (uint32_t)(heap->superblock.capacity_pages + heap->superblock.reserve_pages);
+    heap->tag = (uint16_t)heap->superblock.pointer_tag;
+    heap->hardened = (flags & PMA_HARDENED) != 0;
+    lock_init(&heap->types_lock, LOCK_TYPES);
+    lock_init(&heap->caches_lock, LOCK_CACHES);
+    arena_init(&heap->arena);
+    heap->page_map = reserve(page_map_bytes(heap));
+    heap->bins = reserve(BIN_MAX * sizeof *heap->bins);
+    heap->typed_bins = reserve(PMA_TYPE_MAX * sizeof *heap->typed_bins);
+    heap->centrals = reserve(BIN_MAX * sizeof *heap->centrals);
+    if (heap->page_map == NULL || heap->bins == NULL || heap->typed_bins == NULL || heap->centrals == NULL)
+        return pm_fail(PMA_ENOMEM, "no address space for the tables of a heap of %u pages", heap->page_limit);
+    for (unsigned class = 0; class < SIZE_CLASS_COUNT; class ++) {
+        name_bin(heap, BIN_CONSERVATIVE + class, PMA_TYPE_CONSERVATIVE, class);
+        name_bin(heap, BIN_LEAF + class, PMA_TYPE_LEAF, class);
+    }
+    atomic_store(&heap->bin_count, BIN_TYPED);
+    int error = page_heap_init(&heap->page_heap, &heap->mapping, &heap->pm, heap->page_map, heap->page_limit);
+    heap->page_heap.prefault = (flags & PMA_PREFAULT) != 0;
+    return error;
+}
+
+void heap_destroy(struct heap *heap)
+{
+    page_heap_destroy(&heap->page_heap);
+    if (heap->centrals != NULL)
+        munmap(heap->centrals, BIN_MAX * sizeof *heap->centrals);
+    if (heap->typed_bins != NULL)
+        munmap(heap->typed_bins, PMA_TYPE_MAX * sizeof *heap->typed_bins);
+    if (heap->bins != NULL)
+        munmap(heap->bins, BIN_MAX * sizeof *heap->bins);
+    if (heap->page_map != NULL)
+        munmap(heap->page_map, page_map_bytes(heap));
+    arena_destroy(&heap->arena);
+    types_free(&heap->types);
+    lock_destroy(&heap->types_lock);
+    lock_destroy(&heap->caches_lock);
+}
+
+struct span *heap_span_at(const struct heap *heap, const void *address)
+{
+    size_t page = ((uintptr_t)address - (uintptr_t)heap->pages) >> PAGE_SHIFT;
+    if (page >= heap->page_limit)
+        return NULL;
+    return page_map_span(atomic_load_explicit(&heap->page_map[page], memory_order_acquire));
+}
+
+unsigned heap_bin(struct heap *heap, pma_type_id type, unsigned size_class)
+{
+    if (type < PMA_TYPE_FIRST)
+        return (type == PMA_TYPE_LEAF ? BIN_LEAF : BIN_CONSERVATIVE) + size_class;
+    _Atomic uint16_t *known = (_Atomic uint16_t *)&heap->typed_bins[type][size_class];
+    unsigned bin = atomic_load_explicit(known, memory_order_acquire);
+    if (bin != 0)
+        return bin;
+    lock_acquire(&heap->types_lock);
+    bin = atomic_load_explicit(known, memory_order_relaxed);
+    unsigned count = atomic_load_explicit(&heap->bin_count, memory_order_relaxed);
+    if (bin == 0 && count < BIN_MAX) {
+        bin = count;
+        name_bin(heap, bin, type, size_class);
+        const struct live_bin *old = &live_page(heap->base)->bins[bin];
+        if (old->type != type || old->size_class != size_class)
+            live_set_bin(&heap->pm, heap->base, bin, &(struct live_bin){.type = type, .size_class = size_class});
+        live_set_bins(&heap->pm, heap->base, count + 1);
+        atomic_store_explicit(&heap->bin_count, count + 1, memory_order_release);
+        atomic_store_explicit(known, (uint16_t)bin, memory_order_release);
+    }
+    lock_release(&heap->types_lock);
+    if (bin != 0)
+        return bin;
+    pm_fail(PMA_ENOMEM, "all %u bins (pairs of type and size class) are in use", BIN_MAX);
+    return BIN_NONE;
+}
+
+void heap_restore_bins(struct heap *heap)
+{
+    const struct live_page *live = live_page(heap->base);
+    if (live->head.magic != LIVE_MAGIC)
+        return;
+    for (unsigned bin = BIN_TYPED; bin < BIN_MAX && bin < live->head.bins; bin++) {
+        const struct live_bin *old = &live->bins[bin];
+        if (old->type < PMA_TYPE_FIRST || old->type >= heap->types.count || old->size_class >= SIZE_CLASS_COUNT ||
+            heap->typed_bins[old->type][old->size_class] != 0)
+            return;
+        name_bin(heap, bin, (pma_type_id)old->type, old->size_class);
+        heap->typed_bins[old->type][old->size_class] = (uint16_t)bin;
+        atomic_store_explicit(&heap->bin_count, bin + 1, memory_order_relaxed);
+    }
+}
+
+/* Pages to append so that a run of `pages` ends the heap; a free run at the end counts, if it has the alignment. */
+static uint64_t pages_missing(const struct heap *heap, uint32_t pages, uint32_t align)
+{
+    uint64_t end = heap->page_heap.pages;
+    uint64_t start = end - page_heap_last_run(&heap->page_heap);
+    start = (start + align - 1) / align * align;
+    return start + pages > end ? start + pages - end : 0;
+}
+
+/* Storage for the last `backed` of the `pages` pages that are appended: what only fills up to an alignment gets none yet. */
+static int allocate_pages(struct heap *heap, uint64_t first, uint64_t pages, uint64_t backed)
+{
+    int error = mapping_allocate(&heap->mapping, TABLE_OFFSET + first * 8, pages * 8);
+    if (error != 0)
+        return error;
+    uint64_t from = first + pages - backed;
+    return mapping_allocate(&heap->mapping, heap->mapping.heap_offset + from * PAGE_BYTES, backed * PAGE_BYTES);
+}
+
+int heap_grow(struct heap *heap, uint32_t pages, uint32_t align, bool internal)
+{
+    struct page_heap *page_heap = &heap->page_heap;
+    uint64_t limit = internal ? heap->page_limit : heap->superblock.capacity_pages;
+    uint64_t room = limit > page_heap->pages ? limit - page_heap->pages : 0;
+    uint64_t need = pages_missing(heap, pages, align);
+    if (need > room)
+        return pm_fail(PMA_ENOMEM, "the pool's capacity of %" PRIu64 " bytes is used up: no run of %u pages left",
+                       heap->superblock.capacity_pages * PAGE_BYTES, pages);
+    uint64_t step = page_heap->pages / GROW_DIVISOR;
+    step = step < GROW_MIN_PAGES ? GROW_MIN_PAGES : step > GROW_MAX_PAGES ? GROW_MAX_PAGES : step;
+    step = step < need || align > 1 ? need : step > room ? room : step;
+
+    uint64_t first = page_heap->pages, backed = align > 1 && step > pages ? pages : step;
+    int error = allocate_pages(heap, first, step, backed);
+    if (error == PMA_ENOSPC && step > need) {
+        backed = step = need;
+        error = allocate_pages(heap, first, step, backed);
+    }
+    if (error != 0)
+        return error;
+    heap->superblock.heap_pages = first + step;
+    superblock_commit(&heap->pm, heap->base, &heap->superblock);
+    page_heap_extend(page_heap, (uint32_t)step);
+    page_heap_has_storage(page_heap, (uint32_t)(first + step - backed), (uint32_t)backed);
+    mapping_populate(&heap->mapping, &heap->pm, heap->mapping.heap_offset + (first + step - backed) * PAGE_BYTES,
+                     backed * PAGE_BYTES, page_heap->prefault);
+    atomic_fetch_add_explicit(&heap->growths, 1, memory_order_relaxed);
+    return 0;
+}
+
+int heap_shrink(struct heap *heap, uint32_t pages)
+{
+    struct page_heap *page_heap = &heap->page_heap;
+    uint32_t cut = page_heap->pages - pages;
+    heap->superblock.heap_pages = pages;
+    superblock_commit(&heap->pm, heap->base, &heap->superblock);
+    page_heap_cut(page_heap, cut);
+    return mapping_truncate(&heap->mapping, heap->mapping.heap_offset + (uint64_t)pages * PAGE_BYTES);
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "heap/large.h"
+#include "heap/misuse.h"
+#include "heap/span_table.h"
+#include "pm/error.h"
+#include <inttypes.h>
+
+static int take_or_dissolve(struct heap *heap, uint32_t pages, uint32_t align, uint32_t *page)
+{
+    int error = page_heap_take(&heap->page_heap, pages, align, page);
+    if (error != 0 && span_dissolve_kept(heap) != 0)
+        error = page_heap_take(&heap->page_heap, pages, align, page);
+    return error;
+}
+
+int heap_take_pages(struct heap *heap, struct thread_cache *cache, uint32_t pages, uint32_t align, bool internal,
+                    uint32_t *page)
+{
+    int error = take_or_dissolve(heap, pages, align, page);
+    if (error != 0 && cache != NULL) {
+        lock_release(&heap->page_heap.lock);
+        cache_drain(cache, BIN_NONE);
+        cache->scavenge_epoch = atomic_fetch_add_explicit(&heap->scavenge_epoch, 1, memory_order_relaxed) + 1;
+        lock_acquire(&heap->page_heap.lock);
+        error = take_or_dissolve(heap, pages, align, page);
+    }
+    if (error == 0)
+        return 0;
+    error = heap_grow(heap, pages, align, internal);
+    return error != 0 ? error : page_heap_take(&heap->page_heap, pages, align, page);
+}
+
+static void count(struct heap *heap, const struct span *span, bool allocated)
+{
+    unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
+    uint64_t bytes = (uint64_t)span->pages * PAGE_BYTES;
+    if (allocated)
+        live_add(&heap->pm, heap->base, bin, 1, bytes, 0, 0);
+    else
+        live_add(&heap->pm, heap->base, bin, 0, 0, 1, bytes);
+}
+
+/* A kept span of exactly this length; its word changes only if its bin does. */
+static struct span *take_kept(struct heap *heap, unsigned bin, uint32_t pages, uint32_t align)
+{
+    if (pages > LARGE_KEPT_PAGES)
+        return NULL;
+    struct span **link = &heap->large_kept[pages];
+    while (*link != NULL && (*link)->page % align != 0)
+        link = &(*link)->next;
+    struct span *span = *link;
+    if (span == NULL)
+        return NULL;
+    *link = span->next;
+    atomic_fetch_sub_explicit(&heap->kept_pages, pages, memory_order_relaxed);
+    if (atomic_load_explicit(&span->bin, memory_order_relaxed) != bin)
+        span_rebin_large(heap, span, bin);
+    return span;
+}
+
+void *large_malloc(struct thread_cache *cache, unsigned bin, size_t bytes, uint32_t align)
+{
+    struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
+    uint64_t wanted = ((uint64_t)bytes + PAGE_BYTES - 1) >> PAGE_SHIFT;
+    if (bytes > PTRDIFF_MAX || wanted > heap->superblock.capacity_pages) {
+        pm_fail(PMA_ENOMEM, "a block of %zu bytes does not fit a pool with a capacity of %" PRIu64 " bytes", bytes,
+                heap->superblock.capacity_pages * PAGE_BYTES);
+        return NULL;
+    }
+    uint32_t pages = (uint32_t)wanted, page;
+    lock_acquire(&heap->page_heap.lock);
+    struct span *span = take_kept(heap, bin, pages, align);
+    if (span == NULL && heap_take_pages(heap, cache, pages, align, false, &page) == 0) {
+        span = span_make(heap, bin, page, pages);
+        if (span == NULL)
+            pm_fail(PMA_ENOMEM, "no DRAM for a span descriptor");
+    }
+    if (span != NULL) {
+        atomic_store(&span->owner, OWNER_LARGE);
+        count(heap, span, true);
+    }
+    lock_release(&heap->page_heap.lock);
+    return span != NULL ? span->start : NULL;
+}
+
+void large_free(struct heap *heap, struct span *span, const void *block)
+{
+    lock_acquire(&heap->page_heap.lock);
+    const char *wrong = NULL;
+    if (span->kind != SPAN_LARGE)
+        wrong = "free of an address that belongs to the library";
+    else if (atomic_load(&span->owner) != OWNER_LARGE)
+        wrong = "the block is free already";
+    else if (block != span->start)
+        wrong = "free of an address inside a block";
+    if (wrong == NULL) {
+        atomic_store(&span->owner, OWNER_DEAD);
+        count(heap, span, false);
+        if (span->pages <= LARGE_KEPT_PAGES) {
+            span->next = heap->large_kept[span->pages];
+            heap->large_kept[span->pages] = span;
+            atomic_fetch_add_explicit(&heap->kept_pages, span->pages, memory_order_relaxed);
+        } else {
+            span->next = NULL;
+            span_dissolve(heap, span);
+        }
+    }
+    lock_release(&heap->page_heap.lock);
+    if (wrong != NULL)
+        misuse_report(heap, block, wrong);
+}
+
+/* The pages behind a span; where it ends the heap, the file grows for them. */
+static bool take_behind(struct heap *heap, const struct span *span, uint32_t pages)
+{
+    uint32_t behind = span->page + span->pages;
+    if (page_heap_take_at(&heap->page_heap, behind, pages) == 0)
+        return true;
+    return behind + page_heap_last_run(&heap->page_heap) == heap->page_heap.pages &&
+           heap_grow(heap, pages, 1, false) == 0 && page_heap_take_at(&heap->page_heap, behind, pages) == 0;
+}
+
+bool large_resize(struct heap *heap, struct span *span, size_t bytes)
+{
+    if (bytes <= SIZE_CLASS_MAX_BYTES || bytes > PTRDIFF_MAX)
+        return false;
+    uint64_t pages = ((uint64_t)bytes + PAGE_BYTES - 1) >> PAGE_SHIFT;
+    lock_acquire(&heap->page_heap.lock);
+    bool done = pages <= span->pages;
+    if (pages > span->pages && pages < heap->page_limit)
+        done = take_behind(heap, span, (uint32_t)pages - span->pages);
+    if (done && pages != span->pages) {
+        count(heap, span, false);
+        span_resize_large(heap, span, (uint32_t)pages);
+        count(heap, span, true);
+    }
+    lock_release(&heap->page_heap.lock);
+    return done;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * malloc when the bin's LIFO and word are empty. In this order, each step dearer than the one before:
+ *
+ *     1. the words of the current span, circularly          2. the same after collecting its remote frees
+ *     3. a partial span of this thread                      4. a partial span from central, then an empty one
+ *     5. a new span: free pages, pages of other bins' empty spans, pages that caches pin, growth of the file
+ */
+#include "heap/central.h"
+#include "heap/large.h"
+#include "heap/ownership.h"
+#include "heap/span_table.h"
+#include "pm/error.h"
+#include <errno.h>
+
+/* Moves the next word with free blocks into the bin. */
+static bool take_word(struct bin *bin, struct span *span)
+{
+    unsigned k = span->cursor;
+    for (unsigned n = 0; n < span->words; n++) {
+        uint64_t word = atomic_load_explicit(&span->bits[k], memory_order_relaxed);
+        if (word != 0) {
+            atomic_store_explicit(&span->bits[k], 0, memory_order_relaxed);
+            int blocks = __builtin_popcountll(word);
+            span->used += blocks;
+            span->cursor = (uint16_t)k;
+            bin->word_base = span->start + (size_t)k * 64 * span->block_bytes;
+            int64_t balance = atomic_load_explicit(&bin->balance, memory_order_relaxed);
+            atomic_store_explicit(&bin->balance, balance + blocks, memory_order_relaxed);
+            atomic_store_explicit(&bin->word, word, memory_order_relaxed);
+            return true;
+        }
+        if (++k == span->words)
+            k = 0;
+    }
+    return false;
+}
+
+static struct span *new_span(struct heap *heap, struct thread_cache *cache, unsigned index)
+{
+    uint32_t pages = size_classes[heap->bins[index].size_class].pages, page;
+    struct span *span = NULL;
+    lock_acquire(&heap->page_heap.lock);
+    if (heap_take_pages(heap, cache, pages, 1, false, &page) == 0) {
+        span = span_make(heap, index, page, pages);
+        if (span == NULL)
+            pm_fail(PMA_ENOMEM, "no DRAM for a span descriptor");
+    }
+    lock_release(&heap->page_heap.lock);
+    if (span != NULL)
+        atomic_store(&span->owner, (uintptr_t)cache);
+    return span;
+}
+
+static struct span *next_span(struct heap *heap, struct thread_cache *cache, struct bin *bin)
+{
+    struct span *span = bin->partial_head;
+    if (span != NULL) {
+        partial_unlink(bin, span);
+        return span;
+    }
+    span = central_take(heap, bin->index, (uintptr_t)cache);
+    if (span == NULL)
+        span = new_span(heap, cache, bin->index);
+    if (span == NULL) /* others may have handed something on since */
+        span = central_take(heap, bin->index, (uintptr_t)cache);
+    return span;
+}
+
+void *cache_refill(struct thread_cache *cache, unsigned index)
+{
+    struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
+    struct bin *bin = cache_bin(cache, index);
+    atomic_fetch_add_explicit(&heap->slow_paths, 1, memory_order_relaxed);
+    uint32_t epoch = atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
+    if (UNLIKELY(cache->scavenge_epoch != epoch)) {
+        cache->scavenge_epoch = epoch;
+        cache_drain(cache, index);
+    }
+    struct span *span = bin->current;
+    for (;;) {
+        if (span != NULL) {
+            if (take_word(bin, span))
+                break;
+            span_collect(heap, span);
+            if (take_word(bin, span))
+                break;
+            bin->current = NULL;
+            if (!span_detach_full(cache, span)) {
+                span->place = PLACE_CURRENT;
+                bin->current = span;
+                continue;
+            }
+        }
+        span = next_span(heap, cache, bin);
+        if (span == NULL) {
+            errno = ENOMEM;
+            return NULL;
+        }
+        span->place = PLACE_CURRENT;
+        bin->current = span;
+    }
+    bin_tell(cache, bin);
+    return cache_malloc(cache, index);
+}

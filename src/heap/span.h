@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A span: a run of pages that holds blocks of one size class and one type, or one large block. Its descriptor is DRAM,
+ * 128-byte aligned, and type-stable: a descriptor is recycled only as another descriptor, and unmapped only at close, so
+ * that a thread which is late to look at one reads another incarnation, never foreign memory.
+ *
+ * A set bit is a free block; the bit is the only state of a free block, nothing is ever written into it. A block's bit is
+ * in exactly one place:
+ *
+ *     for each block i of a small span:  allocated(i) + local(i) + remote(i) + in_word(i) = 1
+ *         local    bits[i / 64], written by the owner of the span only (relaxed atomics, as others may look)
+ *         remote   remote[i / 64], set by other threads with fetch_or, taken by the owner with exchange
+ *         in_word  the word that the owner's bin holds: bin->word, at word index `cursor`
+ *         "allocated" includes blocks that wait in some thread's LIFO
+ *     used = blocks - number of local bits   (blocks in bin->word, and remote frees until collected, count as used)
+ *
+ * Owner (see ownership.h for how it changes):
+ *     OWNER_DEAD     empty and on a list of empties, or being made; nobody may free into it
+ *     OWNER_FULL     no free block that its last owner knew of, on no list; the first free adopts it
+ *     OWNER_CENTRAL  on the central list of its bin
+ *     OWNER_LARGE    a large block in use
+ *     else           the thread cache that owns it
+ */
+#ifndef HEAP_SPAN_H
+#define HEAP_SPAN_H
+
+#include "media/format.h"
+#include "media/span_word.h"
+#include "pm/lock.h"
+#include <stdatomic.h>
+#include <stdbool.h>
+
+enum { OWNER_DEAD = 0, OWNER_FULL = 1, OWNER_CENTRAL = 2, OWNER_LARGE = 3, OWNER_STATES = 4 };
+
+/* Where a span that a thread owns stands. */
+enum span_place { PLACE_NONE, PLACE_CURRENT, PLACE_PARTIAL };
+
+#define SPAN_LOCAL_AT 88u /* bytes before bits[]: the first five words share the owner's line */
+
+struct span {
+    /* read by everybody, written when the span is made */
+    char *start;
+    _Atomic uintptr_t owner;
+    uint64_t reciprocal; /* ceil(2^40 / block_bytes): offset / block_bytes = offset * reciprocal >> 40, below 2^18 */
+    uint32_t page, pages;
+    uint32_t block_bytes; /* 0: large */
+    uint32_t blocks;      /* large: 1 */
+    uint32_t inverse;     /* exact division, see size_class.h */
+    uint16_t words, remote_at;
+    _Atomic uint16_t bin;
+    pma_type_id type;
+    uint8_t shift, size_class, kind;
+    uint8_t units; /* descriptor size in units of 128 bytes */
+
+    /* the owner's */
+    _Alignas(64) int32_t used;
+    uint16_t cursor;
+    uint8_t place;
+    _Atomic bool marked; /* recovery: a large block that was reached */
+    struct span *next, *prev;
+    _Atomic uint64_t bits[];
+};
+static_assert(offsetof(struct span, bits) == SPAN_LOCAL_AT, "the owner's line");
+
+static inline _Atomic uint64_t *span_remote(struct span *span)
+{
+    return span->bits + span->remote_at;
+}
+
+/* The word with all blocks of word k free. */
+static inline uint64_t span_full_word(const struct span *span, unsigned k)
+{
+    unsigned tail = span->blocks % 64;
+    return k + 1u == span->words && tail != 0 ? (UINT64_C(1) << tail) - 1 : ~UINT64_C(0);
+}
+
+/* Block number of a byte offset into a small span, also for offsets inside a block; >= blocks in the waste at the end. */
+static inline uint32_t span_block_around(const struct span *span, uint64_t offset)
+{
+    return (uint32_t)(offset * span->reciprocal >> 40);
+}
+
+/* All blocks free, counting local and remote bits. Exact only for whoever may write the local ones. */
+bool span_all_free(struct span *span);
+/* Free blocks in local and remote bits. */
+unsigned span_count_free(struct span *span);
+
+/* ---- page map: one word per page, bin << 48 | descriptor | page within the span (small spans); 0: in no span ---- */
+
+#define PAGE_MAP_INDEX_MASK ((uintptr_t)127)
+
+static inline struct span *page_map_span(uintptr_t entry)
+{
+    return (struct span *)(entry & (((uintptr_t)1 << 48) - 1) & ~PAGE_MAP_INDEX_MASK);
+}
+static inline unsigned page_map_bin(uintptr_t entry)
+{
+    return (unsigned)(entry >> 48);
+}
+
+/* ---- descriptors ---- */
+
+#define SPAN_UNITS_MAX                                                                                                 \
+    18 /* 64 KiB of 8-byte blocks: 88 bytes + 128 words, to 64, + 128 words = 2176 bytes = 17 units */
+
+struct arena {
+    struct lock lock;
+    struct span *free[SPAN_UNITS_MAX + 1];
+    char *chunk, *chunk_end;
+    struct arena_chunk *chunks;
+    _Atomic uint64_t bytes; /* mapped */
+};
+
+void arena_init(struct arena *arena);
+void arena_destroy(struct arena *arena);
+/* A descriptor for `blocks` blocks of a size class, all local and remote bits 0; NULL without memory. size_class 0: large. */
+struct span *arena_take(struct arena *arena, unsigned size_class);
+void arena_give(struct arena *arena, struct span *span);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "heap/span_table.h"
+#include "heap/central.h"
+
+static void count_pages(struct heap *heap, const struct span *span, int32_t spans, int32_t pages)
+{
+    struct bin_info *info = &heap->bins[atomic_load_explicit(&span->bin, memory_order_relaxed)];
+    atomic_fetch_add_explicit(&info->spans, (uint32_t)spans, memory_order_relaxed);
+    atomic_fetch_add_explicit(&info->pages, (uint32_t)pages, memory_order_relaxed);
+    heap->pages_by_kind[span->kind] += (uint32_t)pages;
+}
+
+static void map_pages(struct heap *heap, struct span *span, uint32_t from, uint32_t to)
+{
+    unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
+    for (uint32_t i = from; i < to; i++) {
+        uintptr_t index = span->size_class != 0 ? i : 0;
+        atomic_store_explicit(&heap->page_map[span->page + i], (uintptr_t)bin << 48 | (uintptr_t)span | index,
+                              memory_order_release);
+    }
+}
+
+static void unmap_pages(struct heap *heap, uint32_t page, uint32_t pages)
+{
+    for (uint32_t i = 0; i < pages; i++)
+        atomic_store_explicit(&heap->page_map[page + i], 0, memory_order_release);
+}
+
+struct span *span_restore(struct heap *heap, unsigned bin, uint32_t page, const struct span_word *word)
+{
+    struct span *span = arena_take(&heap->arena, word->size_class);
+    if (span == NULL)
+        return NULL;
+    span->start = heap->pages + (size_t)page * PAGE_BYTES;
+    span->page = page;
+    span->pages = word->pages;
+    span->type = word->type;
+    span->kind = (uint8_t)word->kind;
+    span->used = (int32_t)span->blocks;
+    atomic_store_explicit(&span->bin, (uint16_t)bin, memory_order_relaxed);
+    atomic_store_explicit(&span->owner, OWNER_DEAD, memory_order_release);
+    map_pages(heap, span, 0, span->pages);
+    count_pages(heap, span, 1, (int32_t)span->pages);
+    return span;
+}
+
+static uint64_t word_of(const struct span *span)
+{
+    return span_word_pack((enum span_kind)span->kind, span->size_class, span->type, span->pages);
+}
+
+struct span *span_make(struct heap *heap, unsigned bin, uint32_t page, uint32_t pages)
+{
+    const struct bin_info *info = &heap->bins[bin];
+    struct span_word word = {info->size_class != 0 ? SPAN_SMALL : SPAN_LARGE, info->size_class, info->type, pages};
+    struct span *span = span_restore(heap, bin, page, &word);
+    if (span == NULL) {
+        page_heap_give(&heap->page_heap, page, pages);
+        return NULL;
+    }
+    for (unsigned k = 0; k < span->words; k++)
+        atomic_store_explicit(&span->bits[k], span_full_word(span, k), memory_order_relaxed);
+    span->used = 0;
+    pm_publish8(&heap->pm, &heap->table[page], word_of(span));
+    return span;
+}
+
+uint32_t span_dissolve(struct heap *heap, struct span *list)
+{
+    if (list == NULL)
+        return 0;
+    uint32_t pages = 0;
+    for (struct span *span = list; span != NULL; span = span->next) {
+        pm_store8(&heap->pm, &heap->table[span->page], 0);
+        pm_flush(&heap->pm, &heap->table[span->page], sizeof *heap->table);
+    }
+    pm_drain(&heap->pm);
+    for (struct span *next; list != NULL; list = next) {
+        next = list->next;
+        count_pages(heap, list, -1, -(int32_t)list->pages);
+        unmap_pages(heap, list->page, list->pages);
+        page_heap_give(&heap->page_heap, list->page, list->pages);
+        pages += list->pages;
+        arena_give(&heap->arena, list);
+    }
+    return pages;
+}
+
+/* Puts list `from` in front of list `to`. */
+static struct span *concatenate(struct span *from, struct span *to)
+{
+    if (from == NULL)
+        return to;
+    struct span *last = from;
+    while (last->next != NULL)
+        last = last->next;
+    last->next = to;
+    return from;
+}
+
+uint32_t span_dissolve_kept(struct heap *heap)
+{
+    if (atomic_load_explicit(&heap->kept_pages, memory_order_relaxed) == 0)
+        return 0;
+    struct span *list = NULL;
+    unsigned bins = atomic_load_explicit(&heap->bin_count, memory_order_acquire);
+    for (unsigned bin = 0; bin < bins; bin++)
+        list = concatenate(central_take_empties(heap, bin), list);
+    for (unsigned pages = 0; pages <= LARGE_KEPT_PAGES; pages++) {
+        for (struct span *span = heap->large_kept[pages]; span != NULL; span = span->next)
+            atomic_fetch_sub_explicit(&heap->kept_pages, pages, memory_order_relaxed);
+        list = concatenate(heap->large_kept[pages], list);
+        heap->large_kept[pages] = NULL;
+    }
+    return span_dissolve(heap, list);
+}
+
+void span_resize_large(struct heap *heap, struct span *span, uint32_t pages)
+{
+    uint32_t old = span->pages;
+    span->pages = pages;
+    count_pages(heap, span, 0, (int32_t)pages - (int32_t)old);
+    pm_publish8(&heap->pm, &heap->table[span->page], word_of(span));
+    if (pages > old) {
+        map_pages(heap, span, old, pages);
+    } else {
+        unmap_pages(heap, span->page + pages, old - pages);
+        page_heap_give(&heap->page_heap, span->page + pages, old - pages);
+    }
+}
+
+void span_rebin_large(struct heap *heap, struct span *span, unsigned bin)
+{
+    count_pages(heap, span, -1, -(int32_t)span->pages);
+    atomic_store_explicit(&span->bin, (uint16_t)bin, memory_order_relaxed);
+    span->type = heap->bins[bin].type;
+    count_pages(heap, span, 1, (int32_t)span->pages);
+    pm_publish8(&heap->pm, &heap->table[span->page], word_of(span));
+    map_pages(heap, span, 0, span->pages);
+}
+
+struct span *span_next(const struct heap *heap, uint32_t *page)
+{
+    while (*page < heap->page_heap.pages) {
+        uintptr_t entry = atomic_load_explicit(&heap->page_map[*page], memory_order_acquire);
+        struct span *span = page_map_span(entry);
+        if (span != NULL) {
+            *page = span->page + span->pages;
+            return span;
+        }
+        *page += heap->page_heap.nodes[*page].pages;
+    }
+    return NULL;
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "heap/thread_cache.h"
+#include "heap/central.h"
+#include "heap/ownership.h"
+#include "pm/error.h"
+#include <pthread.h>
+#include <sys/mman.h>
+
+/* Its heap is never equal to a pool: the first call of a thread goes through cache_switch. */
+static _Alignas(64) struct {
+    _Atomic(struct heap *) heap;
+} no_cache;
+
+_Thread_local struct thread_cache *cache_current = (struct thread_cache *)(void *)&no_cache;
+static _Thread_local struct thread_cache *my_caches;
+
+/* Orders the end of a thread against the close of a pool: both take a cache apart. */
+static struct lock caches_lock = {PTHREAD_MUTEX_INITIALIZER, LOCK_EXIT};
+
+static void take_apart(struct thread_cache *cache, struct heap *heap);
+
+static void unmap_cache(struct thread_cache *cache)
+{
+    munmap(cache, sizeof *cache);
+}
+
+static void thread_ends(void *unused)
+{
+    (void)unused;
+    lock_acquire(&caches_lock);
+    cache_current = (struct thread_cache *)(void *)&no_cache;
+    for (struct thread_cache *next; my_caches != NULL; my_caches = next) {
+        next = my_caches->next_mine;
+        struct heap *heap = atomic_load_explicit(&my_caches->heap, memory_order_acquire);
+        if (heap != NULL)
+            take_apart(my_caches, heap);
+        unmap_cache(my_caches);
+    }
+    lock_release(&caches_lock);
+}
+
+static pthread_key_t exit_key;
+static int exit_key_error;
+static void make_exit_key(void)
+{
+    exit_key_error = pthread_key_create(&exit_key, thread_ends);
+}
+
+static struct thread_cache *new_cache(struct heap *heap)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_exit_key);
+    void *memory = mmap(NULL, sizeof(struct thread_cache), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED || exit_key_error != 0) {
+        pm_fail(PMA_ENOMEM, "no memory for this thread's cache");
+        if (memory != MAP_FAILED)
+            munmap(memory, sizeof(struct thread_cache));
+        return NULL;
+    }
+    struct thread_cache *cache = memory;
+    atomic_store_explicit(&cache->heap, heap, memory_order_relaxed);
+    cache->pages = heap->pages;
+    cache->page_limit = heap->page_limit;
+    cache->page_map = heap->page_map;
+    cache->scavenge_epoch = atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
+    if (pthread_setspecific(exit_key, cache) != 0) {
+        pm_fail(PMA_ENOMEM, "no memory for this thread's cache");
+        unmap_cache(cache);
+        return NULL;
+    }
+    lock_acquire(&heap->caches_lock);
+    cache->next = heap->caches;
+    if (cache->next != NULL)
+        cache->next->previous = cache;
+    heap->caches = cache;
+    lock_release(&heap->caches_lock);
+    cache->next_mine = my_caches;
+    return my_caches = cache;
+}
+
+struct thread_cache *cache_switch(struct heap *heap)
+{
+    if (heap == NULL) {
+        pm_fail(PMA_EINVAL, "the pool is NULL");
+        return NULL;
+    }
+    if (atomic_load_explicit(&heap->disowned, memory_order_relaxed)) {
+        pm_fail(PMA_EFORKED, "the pool %s was opened by the parent process; a forked child cannot use it",
+                heap->mapping.path);
+        return NULL;
+    }
+    struct thread_cache **link = &my_caches, *found = NULL;
+    while (*link != NULL) {
+        struct thread_cache *cache = *link;
+        struct heap *its = atomic_load_explicit(&cache->heap, memory_order_acquire);
+        if (its == NULL) { /* its pool was closed */
+            *link = cache->next_mine;
+            unmap_cache(cache);
+            continue;
+        }
+        if (its == heap)
+            found = cache;
+        link = &cache->next_mine;
+    }
+    cache_current = (struct thread_cache *)(void *)&no_cache;
+    if (found == NULL)
+        found = new_cache(heap);
+    if (found != NULL)
+        cache_current = found;
+    return found;
+}
+
+void bin_prepare(struct thread_cache *cache, unsigned index)
+{
+    struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
+    const struct size_class *class = &size_classes[heap->bins[index].size_class];
+    struct bin *bin = &cache->bins[index];
+    bin->index = (uint16_t)index;
+    bin->block_bytes = class->bytes;
+    bin->blocks = class->blocks;
+    bin->inverse = class->inverse;
+    bin->shift = class->shift;
+    bin->capacity = heap->hardened ? 0 : class->lifo;
+}
+
+static void bin_figures(struct bin *bin, uint64_t *mallocs, int64_t *inuse)
+{
+    uint64_t state = atomic_load_explicit(&bin->state, memory_order_relaxed);
+    *mallocs = state >> 8;
+    *inuse = atomic_load_explicit(&bin->balance, memory_order_relaxed) - (int64_t)(state & 255) -
+             __builtin_popcountll(atomic_load_explicit(&bin->word, memory_order_relaxed));
+}
+
+void bin_tell(struct thread_cache *cache, struct bin *bin)
+{
+    struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
+    uint64_t mallocs;
+    int64_t inuse;
+    bin->releases = 0;
+    bin_figures(bin, &mallocs, &inuse);
+    uint64_t allocated = mallocs - atomic_load_explicit(&bin->told_mallocs, memory_order_relaxed);
+    int64_t grown = inuse - atomic_load_explicit(&bin->told_inuse, memory_order_relaxed);
+    uint64_t freed = allocated - (uint64_t)grown;
+    atomic_store_explicit(&bin->told_mallocs, mallocs, memory_order_relaxed);
+    atomic_store_explicit(&bin->told_inuse, inuse, memory_order_relaxed);
+    if (allocated != 0 || freed != 0)
+        live_add(&heap->pm, heap->base, bin->index, allocated, allocated * bin->block_bytes, freed,
+                 freed * bin->block_bytes);
+}
+
+static void drain_lifo(struct thread_cache *cache, struct bin *bin)
+{
+    uint64_t state = atomic_load_explicit(&bin->state, memory_order_relaxed);
+    for (unsigned length = state & 255; length > 0; length--) {
+        char *block = bin->lifo[length - 1];
+        struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
+        struct span *span = heap_span_at(heap, block);
+        atomic_store_explicit(&bin->state, --state, memory_order_relaxed);
+        span_release(cache, span, span_block_around(span, (uint64_t)(block - span->start)));
+    }
+}
+
+/* The bin's word goes back into the current span, which then is on no list and not current. */
+static struct span *put_back_current(struct bin *bin)
+{
+    struct span *span = bin->current;
+    if (span == NULL)
+        return NULL;
+    uint64_t word = atomic_load_explicit(&bin->word, memory_order_relaxed);
+    _Atomic uint64_t *bits = &span->bits[span->cursor];
+    atomic_store_explicit(bits, atomic_load_explicit(bits, memory_order_relaxed) | word, memory_order_relaxed);
+    span->used -= __builtin_popcountll(word);
+    int64_t balance = atomic_load_explicit(&bin->balance, memory_order_relaxed);
+    atomic_store_explicit(&bin->balance, balance - __builtin_popcountll(word), memory_order_relaxed);
+    atomic_store_explicit(&bin->word, 0, memory_order_relaxed);
+    bin->current = NULL;
+    span->place = PLACE_NONE;
+    return span;
+}
+
+static unsigned bins_in_use(const struct heap *heap)
+{
+    return atomic_load_explicit(&heap->bin_count, memory_order_acquire);
+}
+
+void cache_drain(struct thread_cache *cache, unsigned except)
+{
+    struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
+    for (unsigned index = 0; index < bins_in_use(heap); index++) {
+        struct bin *bin = &cache->bins[index];
+        if (index == except || bin->block_bytes == 0)
+            continue;
+        drain_lifo(cache, bin);
+        struct span *span = bin->current;
+        if (span != NULL) {
+            int32_t in_word = __builtin_popcountll(atomic_load_explicit(&bin->word, memory_order_relaxed));
+            span_collect(heap, span);
+            if (span->used == in_word)
+                span_hand_on(cache, put_back_current(bin));
+        }
+        for (struct span *next, *partial = bin->partial_head; partial != NULL; partial = next) {
+            next = partial->next;
+            span_collect(heap, partial);
+            if (partial->used == 0) {
+                partial_unlink(bin, partial);
+                central_put_empty(heap, partial);
+            }
+        }
+    }
+    foreign_flush(cache);
+}
+
+/* First all LIFOs: releasing their blocks may adopt spans into any bin. Then the spans. */
+static void take_apart(struct thread_cache *cache, struct heap *heap)
+{
+    unsigned bins = bins_in_use(heap);
+    for (unsigned index = 0; index < bins; index++)
+        drain_lifo(cache, &cache->bins[index]);
+    foreign_flush(cache);
+    for (unsigned index = 0; index < bins; index++) {
+        struct bin *bin = &cache->bins[index];
+        struct span *span = put_back_current(bin);
+        if (span != NULL)
+            span_hand_on(cache, span);
+        while ((span = bin->partial_head) != NULL) {
+            partial_unlink(bin, span);
+            span_hand_on(cache, span);
+        }
+        bin_tell(cache, bin);
+    }
+    lock_acquire(&heap->caches_lock);
+    if (cache->previous != NULL)
+        cache->previous->next = cache->next;
+    else
+        heap->caches = cache->next;
+    if (cache->next != NULL)
+        cache->next->previous = cache->previous;
+    lock_release(&heap->caches_lock);
+}
+
+void caches_close(struct heap *heap)
+{
+    lock_acquire(&caches_lock);
+    while (heap->caches != NULL) {
+        struct thread_cache *cache = heap->caches;
+        take_apart(cache, heap);
+        atomic_store_explicit(&cache->heap, NULL, memory_order_release);
+    }
+    lock_release(&caches_lock);
+}
+
+void caches_untold(struct heap *heap, unsigned index, uint64_t *mallocs, int64_t *inuse)
+{
+    *mallocs = 0;
+    *inuse = 0;
+    lock_acquire(&heap->caches_lock);
+    for (struct thread_cache *cache = heap->caches; cache != NULL; cache = cache->next) {
+        uint64_t m;
+        int64_t i;
+        bin_figures(&cache->bins[index], &m, &i);
+        *mallocs += m - atomic_load_explicit(&cache->bins[index].told_mallocs, memory_order_relaxed);
+        *inuse += i - atomic_load_explicit(&cache->bins[index].told_inuse, memory_order_relaxed);
+    }
+    lock_release(&heap->caches_lock);
+}
+
+void caches_before_fork(void)
+{
+    lock_acquire(&caches_lock);
+}
+
+void caches_after_fork(int in_child)
+{
+    if (in_child) {
+        for (struct thread_cache *cache = my_caches; cache != NULL; cache = cache->next_mine)
+            atomic_store_explicit(&cache->heap, NULL, memory_order_relaxed);
+        cache_current = (struct thread_cache *)(void *)&no_cache;
+    }
+    lock_release(&caches_lock);
+}

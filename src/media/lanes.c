@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "media/lanes.h"
+#include "media/checksum.h"
+#include "pm/error.h"
+#include <inttypes.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define ENTRY_MAX (sizeof(((struct lane *)0)->entries) / sizeof(struct lane_entry))
+
+/* What the checksum covers: from `sequence` to the last entry. */
+static size_t covered_bytes(uint64_t count)
+{
+    return offsetof(struct lane, entries) - offsetof(struct lane, sequence) + count * sizeof(struct lane_entry);
+}
+
+static struct lane *lane_at(char *base, unsigned index)
+{
+    return (struct lane *)(void *)(base + LANES_OFFSET + (size_t)index * LANE_BYTES);
+}
+
+static bool pending(const struct lane *lane)
+{
+    return lane->sequence == lane->retired + 1 && lane->count >= 1 && lane->count <= ENTRY_MAX &&
+           lane->checksum == checksum64(&lane->sequence, covered_bytes(lane->count), SIZE_MAX);
+}
+
+static uint64_t *word_at(char *base, uint64_t offset)
+{
+    return (uint64_t *)(void *)(base + offset);
+}
+
+/* Step 2. All stores come before the first flush: a line that takes several words need not be fetched back in between, and
+ * neighbours in the list are flushed once. */
+static void apply(struct pm *pm, char *base, const struct lane_entry *entries, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        pm_store8(pm, word_at(base, entries[i].offset), entries[i].value);
+    uint64_t flushed = UINT64_MAX;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t line = entries[i].offset / PM_LINE;
+        if (line != flushed)
+            pm_flush(pm, word_at(base, entries[i].offset), sizeof(uint64_t));
+        flushed = line;
+    }
+    pm_drain(pm);
+}
+
+void lane_commit(struct pm *pm, char *base, unsigned index, const struct lane_entry *entries, size_t count)
+{
+    if (count == 1)
+        pm_publish8(pm, word_at(base, entries[0].offset), entries[0].value);
+    if (count <= 1)
+        return;
+    struct lane *lane = lane_at(base, index);
+    struct lane log;
+    log.sequence = lane->retired + 1;
+    log.count = count;
+    log.reserved_word = 0;
+    memcpy(log.entries, entries, count * sizeof *entries);
+    size_t covered = covered_bytes(count);
+    log.checksum = checksum64(&log.sequence, covered, SIZE_MAX);
+
+    /* 1. log                                crash: torn, none of the words */
+    size_t bytes = sizeof log.checksum + covered;
+    pm_copy(pm, &lane->checksum, &log.checksum, bytes);
+    pm_persist(pm, &lane->checksum, bytes);
+    /* 2. words                              crash: the log holds, replay stores all of them */
+    apply(pm, base, entries, count);
+    /* 3. retire                             crash: replay stores the same again, or there is nothing to replay */
+    pm_publish8(pm, &lane->retired, log.sequence);
+}
+
+static int check_entries(const struct lane *lane, unsigned index, uint64_t heap_offset, uint64_t heap_end)
+{
+    for (uint64_t i = 0; i < lane->count; i++) {
+        uint64_t offset = lane->entries[i].offset;
+        if (offset % sizeof(uint64_t) != 0 || offset < heap_offset || offset >= heap_end ||
+            heap_end - offset < sizeof(uint64_t))
+            return pm_fail(PMA_ECORRUPT,
+                           "publish lane %u: entry %" PRIu64 " of %" PRIu64 " has offset %#" PRIx64
+                           ", not an aligned word in the heap %#" PRIx64 "..%#" PRIx64,
+                           index, i, lane->count, offset, heap_offset, heap_end);
+    }
+    return 0;
+}
+
+/* Crash at any point: the lanes not yet retired are pending still, with the same words and values. All are checked before
+ * the first is replayed, so that a corrupt pool is left as it was found. */
+int lanes_replay(struct pm *pm, char *base, uint64_t heap_offset, uint64_t heap_end, uint64_t *replayed)
+{
+    *replayed = 0;
+    for (unsigned i = 0; i < LANE_COUNT; i++) {
+        const struct lane *lane = lane_at(base, i);
+        int error = pending(lane) ? check_entries(lane, i, heap_offset, heap_end) : 0;
+        if (error != 0)
+            return error;
+    }
+    for (unsigned i = 0; i < LANE_COUNT; i++) {
+        struct lane *lane = lane_at(base, i);
+        if (!pending(lane))
+            continue;
+        apply(pm, base, lane->entries, lane->count);
+        pm_publish8(pm, &lane->retired, lane->sequence);
+        ++*replayed;
+    }
+    return 0;
+}
+
+unsigned lanes_pending(const char *base)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < LANE_COUNT; i++)
+        count += pending((const struct lane *)(const void *)(base + LANES_OFFSET + (size_t)i * LANE_BYTES));
+    return count;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Publish lanes: redo logs that change several 8-byte words together.
+ *
+ *     1. log (entries, count, sequence = retired + 1, checksum), persist   crash: log torn -> none of the words
+ *     2. store the words, flush each, drain                               crash: log valid -> replay: all of them
+ *     3. retired = sequence, persist                                      crash: replay again, same words, same values
+ * Step 3 is durable before the call returns: a log that could still be replayed would undo later changes of its words.
+ */
+#ifndef MEDIA_LANES_H
+#define MEDIA_LANES_H
+
+#include "media/format.h"
+#include "pm/persist.h"
+
+/* Runs the three steps on lane `index`, which the caller has locked. Offsets are valid, count <= PMA_PUBLISH_MAX. A single
+ * word needs no log: its store is atomic. */
+void lane_commit(struct pm *pm, char *base, unsigned index, const struct lane_entry *entries, size_t count);
+
+/* Replays and retires what is pending in all lanes; *replayed counts them. Offsets are bounded to aligned words in
+ * [heap_offset, heap_end): PMA_ECORRUPT otherwise. Idempotent. */
+int lanes_replay(struct pm *pm, char *base, uint64_t heap_offset, uint64_t heap_end, uint64_t *replayed);
+
+/* How many logs are pending: lanes_replay would write. */
+unsigned lanes_pending(const char *base);
+
+#endif

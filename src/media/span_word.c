@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "media/span_word.h"
+#include <assert.h>
+#include <pmemalloc/stats.h>
+
+#define CLASS_SHIFT 3u
+#define TYPE_SHIFT 10u
+#define PAGES_SHIFT 24u
+#define CHECK_SHIFT 56u
+#define CLASS_MASK 0x7fu
+#define TYPE_MASK 0x3fffu
+
+static_assert(PMA_TYPE_MAX <= TYPE_MASK + 1, "a type id fits");
+static_assert(PMA_CLASS_COUNT <= CLASS_MASK + 1, "a size class fits");
+
+/* Half a byte at a time: a table of 16 bytes stays in one cache line, and a word is read or written once per span. */
+static uint8_t crc8(uint64_t payload)
+{
+    static const uint8_t table[16] = {0x00, 0x07, 0x0e, 0x09, 0x1c, 0x1b, 0x12, 0x15,
+                                      0x38, 0x3f, 0x36, 0x31, 0x24, 0x23, 0x2a, 0x2d};
+    uint8_t crc = 0xff;
+    for (unsigned shift = 0; shift < CHECK_SHIFT; shift += 8) {
+        crc = (uint8_t)(crc ^ (payload >> shift & 0xff));
+        crc = (uint8_t)(crc << 4 ^ table[crc >> 4]);
+        crc = (uint8_t)(crc << 4 ^ table[crc >> 4]);
+    }
+    return crc;
+}
+
+uint64_t span_word_pack(enum span_kind kind, unsigned size_class, pma_type_id type, uint32_t pages)
+{
+    uint64_t payload = (uint64_t)kind | (uint64_t)size_class << CLASS_SHIFT | (uint64_t)type << TYPE_SHIFT |
+                       (uint64_t)pages << PAGES_SHIFT;
+    return payload | (uint64_t)crc8(payload) << CHECK_SHIFT;
+}
+
+bool span_word_unpack(uint64_t word, struct span_word *out)
+{
+    if (crc8(word) != word >> CHECK_SHIFT)
+        return false;
+    unsigned kind = (unsigned)word & 7u;
+    out->kind = (enum span_kind)kind;
+    out->size_class = (unsigned)(word >> CLASS_SHIFT) & CLASS_MASK;
+    out->type = (pma_type_id)(word >> TYPE_SHIFT & TYPE_MASK);
+    out->pages = (uint32_t)(word >> PAGES_SHIFT);
+    if (out->pages == 0)
+        return false;
+    switch (kind) {
+    case SPAN_SMALL:
+        return out->size_class >= 1 && out->size_class < PMA_CLASS_COUNT;
+    case SPAN_LARGE:
+        return out->size_class == 0;
+    case SPAN_INTERNAL:
+    case SPAN_BAD:
+        return out->size_class == 0 && out->type == 0;
+    default:
+        return false;
+    }
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "observe/stats.h"
+#include "heap/central.h"
+#include "heap/span_table.h"
+#include "heap/thread_cache.h"
+#include "media/roots.h"
+#include "pm/thread.h"
+#include <string.h>
+
+static void add_count(struct pma_count *sum, const struct pma_count *count)
+{
+    sum->alloc_objects += count->alloc_objects;
+    sum->alloc_bytes += count->alloc_bytes;
+    sum->free_objects += count->free_objects;
+    sum->free_bytes += count->free_bytes;
+    sum->inuse_objects += count->inuse_objects;
+    sum->inuse_bytes += count->inuse_bytes;
+}
+
+/* What the live page knows of a bin, and what the caches have not told it yet. */
+static struct pma_count bin_count(struct heap *heap, unsigned bin)
+{
+    const struct live_bin *live = &live_page(heap->base)->bins[bin];
+    struct pma_count count = {
+        .alloc_objects = __atomic_load_n(&live->alloc_objects, __ATOMIC_RELAXED),
+        .alloc_bytes = __atomic_load_n(&live->alloc_bytes, __ATOMIC_RELAXED),
+        .free_objects = __atomic_load_n(&live->free_objects, __ATOMIC_RELAXED),
+        .free_bytes = __atomic_load_n(&live->free_bytes, __ATOMIC_RELAXED),
+    };
+    uint64_t mallocs;
+    int64_t inuse;
+    caches_untold(heap, bin, &mallocs, &inuse);
+    uint64_t block_bytes = size_classes[heap->bins[bin].size_class].bytes;
+    count.alloc_objects += mallocs;
+    count.alloc_bytes += mallocs * block_bytes;
+    count.free_objects += mallocs - (uint64_t)inuse;
+    count.free_bytes += (mallocs - (uint64_t)inuse) * block_bytes;
+    count.inuse_objects = count.alloc_objects - count.free_objects;
+    count.inuse_bytes = count.alloc_bytes - count.free_bytes;
+    return count;
+}
+
+static void collect_bins(struct heap *heap, struct pma_stats *stats)
+{
+    unsigned bins = atomic_load_explicit(&heap->bin_count, memory_order_acquire);
+    for (unsigned bin = 0; bin < bins; bin++) {
+        const struct bin_info *info = &heap->bins[bin];
+        struct pma_count count = bin_count(heap, bin);
+        struct pma_class_stats *class = &stats->classes[info->size_class];
+        class->spans += atomic_load_explicit(&info->spans, memory_order_relaxed);
+        class->pages += atomic_load_explicit(&info->pages, memory_order_relaxed);
+        add_count(&class->count, &count);
+        add_count(&stats->total, &count);
+        if (info->type < stats->type_count)
+            add_count(&stats->types[info->type].count, &count);
+    }
+}
+
+static void collect_pages(struct heap *heap, struct pma_stats *stats)
+{
+    lock_acquire(&heap->page_heap.lock);
+    stats->pages_total = heap->page_heap.pages;
+    stats->pages_capacity = heap->superblock.capacity_pages;
+    stats->pages_free = heap->page_heap.free_pages;
+    stats->pages_cached = atomic_load(&heap->kept_pages);
+    uint64_t kept_large = 0;
+    for (unsigned pages = 0; pages <= LARGE_KEPT_PAGES; pages++)
+        for (const struct span *span = heap->large_kept[pages]; span != NULL; span = span->next)
+            kept_large += pages;
+    stats->pages_large = heap->pages_by_kind[SPAN_LARGE] - kept_large;
+    stats->pages_small = heap->pages_by_kind[SPAN_SMALL] - (stats->pages_cached - kept_large);
+    stats->pages_internal = heap->pages_by_kind[SPAN_INTERNAL];
+    stats->pages_bad = heap->pages_by_kind[SPAN_BAD];
+    stats->largest_free_run = page_heap_largest(&heap->page_heap) * PAGE_BYTES;
+    lock_release(&heap->page_heap.lock);
+}
+
+static uint64_t metadata_bytes(struct heap *heap)
+{
+    /* Tables that are indexed by page are touched only as far as the file reaches. */
+    uint64_t per_page = sizeof *heap->page_map + sizeof *heap->page_heap.nodes;
+    return atomic_load(&heap->arena.bytes) + heap->page_heap.pages * per_page;
+}
+
+void stats_collect(struct heap *heap, struct pma_stats *stats)
+{
+    struct pma_type_stats *types = stats->types;
+    uint32_t room = stats->type_capacity;
+    memset(stats, 0, sizeof *stats);
+    stats->struct_size = sizeof *stats;
+    stats->types = types;
+    stats->type_capacity = room;
+    stats->page_bytes = PAGE_BYTES;
+    for (unsigned class = 0; class < PMA_CLASS_COUNT; class ++)
+        stats->classes[class].block_bytes = class != 0 ? size_classes[class].bytes : 0;
+    uint32_t known = __atomic_load_n(&heap->types.count, __ATOMIC_ACQUIRE);
+    stats->type_count = types == NULL ? 0 : known < room ? known : room;
+    for (uint32_t type = 0; type < stats->type_count; type++) {
+        memset(&types[type], 0, sizeof types[type]);
+        const char *name = type == PMA_TYPE_CONSERVATIVE ? "(conservative)"
+                           : type == PMA_TYPE_LEAF       ? "(leaf)"
+                                                         : heap->types.layouts[type].name;
+        memcpy(types[type].name, name, strlen(name));
+    }
+    collect_bins(heap, stats);
+    collect_pages(heap, stats);
+    mapping_size(&heap->mapping, &stats->file_bytes);
+    stats->device_bytes = mapping_storage(&heap->mapping);
+    stats->metadata_bytes = metadata_bytes(heap);
+    pm_counters(&stats->flushes, &stats->fences);
+    stats->slow_paths = atomic_load(&heap->slow_paths);
+    stats->growths = atomic_load(&heap->growths);
+    for (unsigned i = 0; i < PMA_ROOT_MAX; i++)
+        stats->root_count += roots_table(heap->base)[i].target != 0;
+}
+
+/* ---- checks ---- */
+
+void stats_recount(struct heap *heap, uint64_t *objects, uint64_t *bytes)
+{
+    uint32_t page = 0;
+    for (struct span *span; (span = span_next(heap, &page)) != NULL;) {
+        unsigned bin = atomic_load(&span->bin);
+        uint64_t used = 0;
+        if (span->kind == SPAN_SMALL)
+            used = span->blocks - span_count_free(span);
+        else if (span->kind == SPAN_LARGE)
+            used = atomic_load(&span->owner) == OWNER_LARGE;
+        objects[bin] += used;
+        bytes[bin] += used * (span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES);
+    }
+}
+
+static const char *check_span(const struct heap *heap, struct span *span)
+{
+    struct span_word word;
+    if (!span_word_unpack(heap->table[span->page], &word))
+        return "a span has no valid word on the medium";
+    if (word.kind != (enum span_kind)span->kind || word.pages != span->pages || word.size_class != span->size_class ||
+        word.type != span->type)
+        return "a span's word on the medium differs from its descriptor";
+    for (uint32_t i = 1; i < span->pages; i++)
+        if (heap->table[span->page + i] != 0)
+            return "a word inside a span is not zero";
+    for (uint32_t i = 0; i < span->pages; i++)
+        if (page_map_span(atomic_load(&heap->page_map[span->page + i])) != span)
+            return "a page of a span is mapped to something else";
+    int64_t local = 0;
+    for (unsigned k = 0; k < span->words; k++) {
+        uint64_t bits = atomic_load(&span->bits[k]), remote = atomic_load(&span_remote(span)[k]);
+        if (((bits | remote) & ~span_full_word(span, k)) != 0)
+            return "a span has free bits beyond its last block";
+        if ((bits & remote) != 0)
+            return "a block is free twice";
+        local += __builtin_popcountll(bits);
+    }
+    if (span->kind == SPAN_SMALL && span->used != (int64_t)span->blocks - local)
+        return "a span's used is not blocks - local bits";
+    return NULL;
+}
+
+const char *heap_check(struct heap *heap)
+{
+    lock_acquire(&heap->page_heap.lock);
+    const char *fault = page_heap_check(&heap->page_heap);
+    uint32_t page = 0, end = 0;
+    uint64_t in_spans = 0;
+    for (struct span *span; fault == NULL && (span = span_next(heap, &page)) != NULL;) {
+        for (; end < span->page; end++)
+            if (heap->table[end] != 0)
+                fault = "a free page has a word on the medium";
+        end = span->page + span->pages;
+        in_spans += span->pages;
+        if (fault == NULL)
+            fault = check_span(heap, span);
+    }
+    if (fault == NULL && in_spans + heap->page_heap.free_pages != heap->page_heap.pages)
+        fault = "pages in spans and free pages do not add up";
+    lock_release(&heap->page_heap.lock);
+    return fault;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Errors: a code travels up as the return value, a sentence stays behind for pma_error_detail().
+ */
+#ifndef PM_ERROR_H
+#define PM_ERROR_H
+
+#include <pmemalloc/base.h>
+
+/* Remembers the sentence for this thread and returns `error`. errno is left alone. */
+int pm_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* As pm_fail, for a failed system call: picks the code that fits `system_errno` and appends its text. */
+int pm_fail_errno(int system_errno, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* pma_strerror and pma_error_detail are defined here too. */
+#endif

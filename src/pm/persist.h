@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The persistence waist: every store to persistent metadata, every flush and every fence of the library happens in
+ * persist.c and nowhere else. What is below the heap offset of a part is mapped read-only for everybody; persist.c knows a
+ * second, writable mapping of the same pages, `alias` bytes away. A stray write of the program or of the library itself to
+ * the metadata therefore faults instead of corrupting.
+ *
+ * Addresses given here are those of the read-only view; addresses in the heap are written in place.
+ */
+#ifndef PM_PERSIST_H
+#define PM_PERSIST_H
+
+#include <pmemalloc/base.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#define PM_LINE 64u /* bytes that become durable together: a cache line */
+
+struct pm {
+    enum pma_durability durability; /* never AUTO */
+    char *metadata, *metadata_end;  /* the protected range */
+    ptrdiff_t alias;                /* writable address of a metadata byte = its address + alias; 0: written in place */
+    char *end;                      /* end of the pool's reserved address range */
+    _Atomic int error;              /* PMA_EIO once an msync has failed; it stays */
+};
+
+/* One aligned 8-byte store, atomic also against power failure. Not yet durable. Release order. */
+void pm_store8(struct pm *pm, uint64_t *target, uint64_t value);
+/* Adds to a statistics word that other threads add to as well; never flushed. */
+void pm_add8(struct pm *pm, uint64_t *target, uint64_t value);
+/* Bulk stores without any order among their words: what they write must be behind a checksum or not yet linked. */
+void pm_copy(struct pm *pm, void *target, const void *source, size_t length);
+void pm_zero(struct pm *pm, void *target, size_t length);
+
+/* flush: the lines of the range become durable with this thread's next drain. */
+void pm_flush(struct pm *pm, const void *address, size_t length);
+void pm_drain(struct pm *pm);
+void pm_persist(struct pm *pm, const void *address, size_t length);
+/* pm_store8, flush, drain. */
+void pm_publish8(struct pm *pm, uint64_t *target, uint64_t value);
+
+/* What makes stores to a mapping durable, as libpmem and the CPU see it: FLUSH or FENCE, or AUTO if it is no persistent
+ * memory. `synchronous`: MAP_SYNC holds. PMEM_IS_PMEM_FORCE=1 in the environment is FLUSH, =0 is AUTO. */
+enum pma_durability pm_detect(const void *address, size_t length, bool synchronous);
+
+#endif

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Pointers, roots, types and durability: the part of the interface that changes the medium on the program's behalf.
+ *
+ * publish  1. flush the block, drain      crash: the block may be torn; nothing leads to it
+ *          2. store the slot, persist     crash: the old pointer, or the new one
+ * retire   1. slot = 0, persist           crash: linked, or unlinked and free after recovery
+ *          2. free the block              DRAM only
+ */
+#include "heap/misuse.h"
+#include "media/lanes.h"
+#include "media/roots.h"
+#include "pm/error.h"
+#include "pool.h"
+#include <pmemalloc.h>
+#include <string.h>
+
+pma_ptr pma_ptr_of(const pma_pool *pool, const void *address)
+{
+    const struct heap *heap = &pool->heap;
+    uint64_t offset = (uintptr_t)address - (uintptr_t)heap->base;
+    if (offset < heap->mapping.heap_offset || offset >= heap->mapping.length)
+        return 0;
+    return (uint64_t)heap->tag << 48 | offset;
+}
+
+/* ---- durability ---- */
+
+static void report_io_error(pma_pool *pool, const void *address)
+{
+    if (atomic_load_explicit(&pool->heap.pm.error, memory_order_relaxed) != 0)
+        misuse_report_error(&pool->heap, PMA_EIO, address, "msync failed: what was stored is not durable");
+}
+
+void pma_flush(pma_pool *pool, const void *address, size_t length)
+{
+    pm_flush(&pool->heap.pm, address, length);
+    report_io_error(pool, address);
+}
+
+void pma_drain(pma_pool *pool)
+{
+    pm_drain(&pool->heap.pm);
+}
+
+void pma_persist(pma_pool *pool, const void *address, size_t length)
+{
+    pm_persist(&pool->heap.pm, address, length);
+    report_io_error(pool, address);
+}
+
+/* ---- slots ---- */
+
+/* A word that a program may publish into: aligned, in the heap. */
+static bool is_slot(const struct heap *heap, const void *slot)
+{
+    uint64_t offset = (uintptr_t)slot - (uintptr_t)heap->pages;
+    return offset % 8 == 0 && offset < heap->mapping.length - heap->mapping.heap_offset &&
+           heap_span_at(heap, slot) != NULL;
+}
+
+static bool refuse_slot(pma_pool *pool, const void *slot)
+{
+    if (pool_writable(pool) == 0 && is_slot(&pool->heap, slot))
+        return false;
+    misuse_report_error(&pool->heap, PMA_EINVAL, slot, "the slot is not an aligned word in a block of a writable pool");
+    return true;
+}
+
+void pma_publish(pma_pool *pool, pma_ptr *slot, const void *block, size_t length)
+{
+    struct pm *pm = &pool->heap.pm;
+    if (refuse_slot(pool, slot))
+        return;
+    if (length != 0)
+        pm_persist(pm, block, length);
+    pm_publish8(pm, slot, pma_ptr_of(pool, block));
+    report_io_error(pool, slot);
+}
+
+void pma_retire(pma_pool *pool, pma_ptr *slot)
+{
+    pma_retire_batch(pool, &slot, 1);
+}
+
+/* Slots of one chunk share a fence. */
+#define RETIRE_CHUNK 64u
+
+static void retire_chunk(pma_pool *pool, pma_ptr *const *slots, size_t count)
+{
+    struct pm *pm = &pool->heap.pm;
+    void *blocks[RETIRE_CHUNK];
+    for (size_t i = 0; i < count; i++) {
+        blocks[i] = NULL;
+        if (refuse_slot(pool, slots[i]))
+            continue;
+        blocks[i] = pma_direct(pool, *slots[i]);
+        if (blocks[i] != NULL) {
+            pm_store8(pm, slots[i], 0);
+            pm_flush(pm, slots[i], sizeof *slots[i]);
+        }
+    }
+    pm_drain(pm);
+    report_io_error(pool, slots[0]);
+    for (size_t i = 0; i < count; i++)
+        pma_free(pool, blocks[i]);
+}
+
+void pma_retire_batch(pma_pool *pool, pma_ptr *const *slots, size_t count)
+{
+    for (size_t done = 0; done < count; done += RETIRE_CHUNK)
+        retire_chunk(pool, slots + done, count - done < RETIRE_CHUNK ? count - done : RETIRE_CHUNK);
+}
+
+/* ---- several slots ---- */
+
+static int read_updates(pma_pool *pool, const struct pma_update *updates, size_t count, struct lane_entry *entries)
+{
+    const struct heap *heap = &pool->heap;
+    for (size_t i = 0; i < count; i++) {
+        if (!is_slot(heap, updates[i].slot))
+            return pm_fail(PMA_EINVAL, "update %zu: the slot %p is not an aligned word in a block of the pool", i,
+                           (void *)updates[i].slot);
+        entries[i].offset = (uintptr_t)updates[i].slot - (uintptr_t)heap->base;
+        entries[i].value = pma_ptr_of(pool, updates[i].block);
+        if (updates[i].block != NULL && heap_span_at(heap, updates[i].block) == NULL)
+            return pm_fail(PMA_EINVAL, "update %zu: %p is in no block of the pool", i, updates[i].block);
+    }
+    return 0;
+}
+
+/* The lanes are tried in turn from where the last thread left off; when all are taken, one is waited for. */
+static unsigned take_lane(pma_pool *pool)
+{
+    unsigned first = atomic_fetch_add_explicit(&pool->next_lane, 1, memory_order_relaxed);
+    for (unsigned i = 0; i < LANE_COUNT; i++)
+        if (lock_try(&pool->lane_locks[(first + i) % LANE_COUNT]))
+            return (first + i) % LANE_COUNT;
+    lock_acquire(&pool->lane_locks[first % LANE_COUNT]);
+    return first % LANE_COUNT;
+}
+
+int pma_publish_many(pma_pool *pool, const struct pma_update *updates, size_t count)
+{
+    struct lane_entry entries[PMA_PUBLISH_MAX];
+    int error = pool_writable(pool);
+    if (error != 0 || count == 0)
+        return error;
+    if (count > PMA_PUBLISH_MAX)
+        return pm_fail(PMA_EINVAL, "%zu updates at once, at most %d are possible", count, PMA_PUBLISH_MAX);
+    error = read_updates(pool, updates, count, entries);
+    if (error != 0)
+        return error;
+    struct pm *pm = &pool->heap.pm;
+    bool flushed = false;
+    for (size_t i = 0; i < count; i++) {
+        if (updates[i].length != 0 && updates[i].block != NULL) {
+            pm_flush(pm, updates[i].block, updates[i].length);
+            flushed = true;
+        }
+    }
+    if (flushed)
+        pm_drain(pm); /* the blocks before the log: a log that is durable will be replayed */
+    if (count == 1) {
+        pm_publish8(pm, updates[0].slot, entries[0].value);
+    } else {
+        unsigned lane = take_lane(pool);
+        lane_commit(pm, pool->heap.base, lane, entries, count);
+        lock_release(&pool->lane_locks[lane]);
+    }
+    return pool_writable(pool);
+}
+
+/* ---- roots ---- */
+
+int pma_root_set(pma_pool *pool, const char *name, const void *block)
+{
+    int error = pool_writable(pool);
+    if (error != 0)
+        return error;
+    if (name == NULL)
+        return pm_fail(PMA_EINVAL, "the root's name is NULL");
+    if (block != NULL && pma_usable_size(pool, block) == 0)
+        return pm_fail(PMA_EINVAL, "root \"%.*s\": no block of this pool begins at %p", PMA_ROOT_NAME_MAX, name, block);
+    lock_acquire(&pool->roots_lock);
+    error = roots_set(&pool->heap.pm, pool->heap.base, name, pma_ptr_of(pool, block));
+    lock_release(&pool->roots_lock);
+    return error;
+}
+
+/* Reading a root takes the lock too: its slot may be renamed meanwhile. The pool is const only to the program. */
+static struct lock *roots_lock_of(const pma_pool *pool)
+{
+    return (struct lock *)(uintptr_t)&pool->roots_lock;
+}
+
+void *pma_root_get(const pma_pool *pool, const char *name)
+{
+    if (pool_usable(pool) != 0)
+        return NULL;
+    void *block = NULL;
+    lock_acquire(roots_lock_of(pool));
+    const struct root_slot *slot = name != NULL ? roots_find(pool->heap.base, name) : NULL;
+    if (slot != NULL)
+        block = pma_direct(pool, slot->target);
+    lock_release(roots_lock_of(pool));
+    if (block == NULL)
+        pm_fail(PMA_ENOENT, "there is no root \"%.*s\"", PMA_ROOT_NAME_MAX, name != NULL ? name : "");
+    else if (heap_span_at(&pool->heap, block) == NULL)
+        block = (pm_fail(PMA_ECORRUPT, "root \"%s\" leads to offset %#llx, where no block is", name,
+                         (unsigned long long)((char *)block - pool->heap.base)),
+                 NULL);
+    return block;
+}
+
+int pma_root_next(const pma_pool *pool, unsigned *cursor, char *name, void **block)
+{
+    int error = pool_usable(pool);
+    if (error != 0)
+        return error;
+    const struct root_slot *roots = roots_table(pool->heap.base);
+    error = PMA_ENOENT;
+    lock_acquire(roots_lock_of(pool));
+    for (; *cursor < PMA_ROOT_MAX && error != 0; ++*cursor) {
+        const struct root_slot *slot = &roots[*cursor];
+        if (slot->target == 0)
+            continue;
+        memcpy(name, slot->name, PMA_ROOT_NAME_MAX);
+        name[PMA_ROOT_NAME_MAX] = '\0';
+        *block = pma_direct(pool, slot->target);
+        error = 0;
+    }
+    lock_release(roots_lock_of(pool));
+    return error == 0 ? 0 : pm_fail(PMA_ENOENT, "there are no more roots");
+}
+
+/* ---- types ---- */
+
+int pma_type_register(pma_pool *pool, const struct pma_type *type, pma_type_id *id)
+{
+    int error = pool_usable(pool);
+    if (error != 0)
+        return error;
+    if (type == NULL || id == NULL)
+        return pm_fail(PMA_EINVAL, "pma_type_register wants a type and a place for its id");
+    lock_acquire(&pool->heap.types_lock);
+    error = types_register(&pool->heap.pm, pool->heap.base, &pool->heap.types, type,
+                           (pool->heap.superblock.flags & SUPERBLOCK_FIXED_ADDRESS) != 0, id);
+    lock_release(&pool->heap.types_lock);
+    return error;
+}

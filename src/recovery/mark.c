@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Marking: which blocks the roots reach.
+ *
+ * Each worker has a stack of grey items and, in front of it, a short FIFO: what enters the FIFO has its descriptor and
+ * its first line prefetched, and is looked at only when it leaves (Cher, Hosking, Vitek, "Software prefetching for
+ * mark-sweep garbage collection", 2004). Mark bits lie in the descriptors' bitmaps, so marking touches nothing of an
+ * object but its pointer fields, and of leaf objects nothing at all.
+ *
+ * Workers share by donation: who finds that others are idle puts the older half of its stack into the pool. Large objects
+ * are scanned in pieces, so that one huge array feeds all workers.
+ *
+ * Every address read from the medium is a candidate only: it counts if it lies in a span in use, and is rounded down to
+ * its block (R5). Termination: a block is marked once, and only a newly marked one is scanned.
+ */
+#include "media/roots.h"
+#include "pm/error.h"
+#include "recovery/rebuild.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIFO_ITEMS 16u /* enough to cover a memory access of some 100 ns at some 10 ns an item */
+#define PIECE_BYTES ((uint64_t)64 << 10)
+#define DONATE_FROM 64u  /* items on a stack that are worth sharing */
+#define LOOK_EVERY 1024u /* items between looks at who is idle, and at the clock */
+
+/* length 0: an address to be marked. Otherwise a piece of a block that is marked, to be scanned. */
+struct item {
+    char *address;
+    uint64_t length;
+};
+
+struct items {
+    struct item *item;
+    size_t count, room;
+};
+
+struct marking {
+    struct rebuild *rebuild;
+    struct heap *heap;
+    bool alone; /* one worker: marks need no locked operation */
+    struct lock lock;
+    pthread_cond_t wake;
+    struct items shared;     /* lock */
+    unsigned workers, idle;  /* lock */
+    _Atomic unsigned hungry; /* copy of idle, for a look without the lock */
+    bool done;               /* lock */
+    _Atomic bool failed;
+    _Atomic uint64_t bytes; /* marked */
+};
+
+struct worker {
+    struct marking *marking;
+    struct items stack;
+    struct item fifo[FIFO_ITEMS];
+    unsigned fifo_first, fifo_count;
+    uint64_t bytes;
+    bool main;
+};
+
+static bool push(struct items *items, struct item item)
+{
+    if (items->count == items->room) {
+        size_t room = items->room != 0 ? items->room * 2 : 1024;
+        struct item *more = realloc(items->item, room * sizeof *more);
+        if (more == NULL)
+            return false;
+        items->item = more;
+        items->room = room;
+    }
+    items->item[items->count++] = item;
+    return true;
+}
+
+static void grey(struct worker *worker, char *address, uint64_t length)
+{
+    if (!push(&worker->stack, (struct item){address, length}))
+        atomic_store(&worker->marking->failed, true);
+}
+
+/* ---- from a word of the medium to an address ---- */
+
+static char *tagged_target(const struct heap *heap, uint64_t word)
+{
+    return word >> 48 == heap->tag ? heap->base + (word & PMA_OFFSET_MASK) : NULL;
+}
+
+static char *field_target(const struct heap *heap, const struct type_field *field, char *at)
+{
+    uint64_t word = *(uint64_t *)(void *)at & ~field->mask;
+    if (word == 0)
+        return NULL;
+    switch (field_kind(field)) {
+    case PMA_FIELD_TAGGED:
+        return tagged_target(heap, word);
+    case PMA_FIELD_RAW:
+        return (char *)((uintptr_t)heap->base + (word - heap->superblock.base_address));
+    default:
+        return (char *)((uintptr_t)at + word);
+    }
+}
+
+/* The block around an address: false if there is none. */
+static bool locate(const struct heap *heap, const char *address, struct span **span, uint32_t *index)
+{
+    *span = heap_span_at(heap, address);
+    if (*span == NULL || ((*span)->kind != SPAN_SMALL && (*span)->kind != SPAN_LARGE))
+        return false;
+    *index = (*span)->block_bytes != 0 ? span_block_around(*span, (uint64_t)(address - (*span)->start)) : 0;
+    return *index < (*span)->blocks;
+}
+
+static bool is_marked(struct span *span, uint32_t index)
+{
+    if (span->block_bytes == 0)
+        return atomic_load_explicit(&span->marked, memory_order_relaxed);
+    return (atomic_load_explicit(&span->bits[index / 64], memory_order_relaxed) >> index % 64 & 1) != 0;
+}
+
+/* True if this call marked it. */
+static bool set_mark(struct span *span, uint32_t index, bool alone)
+{
+    if (is_marked(span, index))
+        return false;
+    if (span->block_bytes == 0)
+        return !atomic_exchange_explicit(&span->marked, true, memory_order_relaxed);
+    _Atomic uint64_t *word = &span->bits[index / 64];
+    uint64_t bit = UINT64_C(1) << index % 64;
+    if (alone) {
+        atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) | bit, memory_order_relaxed);
+        return true;
+    }
+    return (atomic_fetch_or_explicit(word, bit, memory_order_relaxed) & bit) == 0;
+}
+
+/* ---- scanning ---- */
+
+static void scan_fields(struct worker *worker, const struct type_field *fields, unsigned count, char *at)
+{
+    const struct heap *heap = worker->marking->heap;
+    for (unsigned i = 0; i < count; i++) {
+        if (field_weak(&fields[i]))
+            continue;
+        char *target = field_target(heap, &fields[i], at + field_offset(&fields[i]));
+        if (target != NULL)
+            grey(worker, target, 0);
+    }
+}
+
+/* The part [from, to) of the block at `start`: fixed fields if it begins the block, tail elements that begin in it. */
+static void scan_typed(struct worker *worker, const struct type_layout *layout, char *start, uint64_t block_bytes,
+                       uint64_t from, uint64_t to)
+{
+    if (from == 0)
+        scan_fields(worker, layout->fields, layout->field_count, start);
+    if (layout->tail_field_count == 0)
+        return;
+    uint64_t stride = layout->tail_stride, offset = layout->tail_offset;
+    if (from > offset)
+        offset += (from - offset + stride - 1) / stride * stride;
+    for (; offset < to && offset + stride <= block_bytes; offset += stride)
+        scan_fields(worker, layout->fields + layout->field_count, layout->tail_field_count, start + offset);
+}
+
+static void scan_words(struct worker *worker, char *from, uint64_t length)
+{
+    const struct heap *heap = worker->marking->heap;
+    const uint64_t *word = (const uint64_t *)(void *)from, *end = word + length / 8;
+    for (; word < end; word++) {
+        char *target = tagged_target(heap, *word);
+        if (target != NULL)
+            grey(worker, target, 0);
+    }
+}
+
+static void scan(struct worker *worker, const struct span *span, char *start, uint64_t block_bytes, uint64_t from,
+                 uint64_t to)
+{
+    if (span->type == PMA_TYPE_CONSERVATIVE)
+        scan_words(worker, start + from, to - from);
+    else
+        scan_typed(worker, &worker->marking->heap->types.layouts[span->type], start, block_bytes, from, to);
+}
+
+static void visit(struct worker *worker, struct item item)
+{
+    struct span *span;
+    uint32_t index;
+    if (!locate(worker->marking->heap, item.address, &span, &index))
+        return;
+    uint64_t block_bytes = span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES;
+    char *start = span->start + (uint64_t)index * span->block_bytes;
+    if (item.length != 0) {
+        uint64_t from = (uint64_t)(item.address - start);
+        scan(worker, span, start, block_bytes, from, from + item.length);
+        return;
+    }
+    if (!set_mark(span, index, worker->marking->alone))
+        return;
+    worker->bytes += block_bytes;
+    if (span->type == PMA_TYPE_LEAF)
+        return;
+    if (block_bytes <= PIECE_BYTES) {
+        scan(worker, span, start, block_bytes, 0, block_bytes);
+        return;
+    }
+    for (uint64_t from = 0; from < block_bytes; from += PIECE_BYTES)
+        grey(worker, start + from, block_bytes - from < PIECE_BYTES ? block_bytes - from : PIECE_BYTES);
+}
+
+static void prefetch(const struct heap *heap, const char *address)
+{
+    struct span *span = heap_span_at(heap, address);
+    if (span == NULL)
+        return;
+    __builtin_prefetch(span);
+    __builtin_prefetch(&span->bits[(uint64_t)(address - span->start) * span->reciprocal >> 46 & 127]);
+    if (span->type != PMA_TYPE_LEAF)
+        __builtin_prefetch(address);
+}
+
+/* ---- sharing ---- */
+
+static void donate(struct worker *worker)
+{
+    struct marking *marking = worker->marking;
+    struct items *stack = &worker->stack;
+    size_t half = stack->count / 2;
+    lock_acquire(&marking->lock);
+    for (size_t i = 0; i < half; i++)
+        if (!push(&marking->shared, stack->item[i]))
+            atomic_store(&marking->failed, true);
+    pthread_cond_broadcast(&marking->wake);
+    lock_release(&marking->lock);
+    memmove(stack->item, stack->item + half, (stack->count - half) * sizeof *stack->item);
+    stack->count -= half;
+}
+
+/* Takes a share of the pool, waiting for one; false when all work is done, or a worker ran out of memory. */
+static bool fetch(struct worker *worker)
+{
+    struct marking *marking = worker->marking;
+    lock_acquire(&marking->lock);
+    atomic_store(&marking->hungry, ++marking->idle);
+    while (marking->shared.count == 0 && !marking->done) {
+        if (marking->idle == marking->workers || atomic_load(&marking->failed)) {
+            marking->done = true;
+            pthread_cond_broadcast(&marking->wake);
+        } else {
+            pthread_cond_wait(&marking->wake, &marking->lock.mutex);
+        }
+    }
+    bool more = marking->shared.count != 0 && !marking->done;
+    if (more) {
+        atomic_store(&marking->hungry, --marking->idle);
+        size_t share = (marking->shared.count + marking->workers - 1) / marking->workers;
+        while (share-- > 0 && push(&worker->stack, marking->shared.item[marking->shared.count - 1]))
+            marking->shared.count--;
+    }
+    lock_release(&marking->lock);
+    return more;
+}
+
+static void look_around(struct worker *worker)
+{
+    struct marking *marking = worker->marking;
+    if (worker->stack.count >= DONATE_FROM && atomic_load_explicit(&marking->hungry, memory_order_relaxed) != 0)
+        donate(worker);
+    uint64_t bytes = atomic_fetch_add_explicit(&marking->bytes, worker->bytes, memory_order_relaxed);
+    if (worker->main)
+        rebuild_tell(marking->rebuild, PMA_PHASE_MARK, bytes + worker->bytes,
+                     (uint64_t)marking->heap->page_heap.pages * PAGE_BYTES);
+    worker->bytes = 0;
+}
+
+static void *work(void *arg)
+{
+    struct worker *worker = arg;
+    struct items *stack = &worker->stack;
+    unsigned until_look = LOOK_EVERY;
+    for (;;) {
+        if (stack->count != 0 && worker->fifo_count < FIFO_ITEMS) {
+            struct item item = stack->item[--stack->count];
+            prefetch(worker->marking->heap, item.address);
+            worker->fifo[(worker->fifo_first + worker->fifo_count++) % FIFO_ITEMS] = item;
+        } else if (worker->fifo_count != 0) {
+            struct item item = worker->fifo[worker->fifo_first];
+            worker->fifo_first = (worker->fifo_first + 1) % FIFO_ITEMS;
+            worker->fifo_count--;
+            visit(worker, item);
+            if (--until_look == 0) {
+                until_look = LOOK_EVERY;
+                look_around(worker);
+            }
+        } else {
+            look_around(worker);
+            if (!fetch(worker))
+                break;
+        }
+    }
+    free(stack->item);
+    return NULL;
+}
+
+/* ---- the phase ---- */
+
+static void push_roots(struct marking *marking)
+{
+    const struct root_slot *roots = roots_table(marking->heap->base);
+    for (unsigned i = 0; i < PMA_ROOT_MAX; i++) {
+        char *target = roots[i].target != 0 ? tagged_target(marking->heap, roots[i].target) : NULL;
+        if (target != NULL && !push(&marking->shared, (struct item){target, 0}))
+            atomic_store(&marking->failed, true);
+    }
+}
+
+static void run_workers(struct marking *marking)
+{
+    struct worker *workers = calloc(marking->workers, sizeof *workers);
+    pthread_t *threads = calloc(marking->workers, sizeof *threads);
+    if (workers == NULL || threads == NULL) {
+        atomic_store(&marking->failed, true);
+    } else {
+        for (unsigned i = 0; i < marking->workers; i++)
+            workers[i] = (struct worker){.marking = marking, .main = i == 0};
+        unsigned started = 1;
+        lock_acquire(&marking->lock); /* nobody may conclude that all are idle before their number is known */
+        while (started < marking->workers && pthread_create(&threads[started], NULL, work, &workers[started]) == 0)
+            started++;
+        marking->workers = started;
+        lock_release(&marking->lock);
+        work(&workers[0]);
+        for (unsigned i = 1; i < started; i++)
+            pthread_join(threads[i], NULL);
+    }
+    free(threads);
+    free(workers);
+}
+
+int mark(struct rebuild *rebuild)
+{
+    uint64_t began = rebuild_clock();
+    struct marking marking = {
+        .rebuild = rebuild, .heap = rebuild->heap, .workers = rebuild->threads, .alone = rebuild->threads == 1};
+    lock_init(&marking.lock, LOCK_RECOVERY);
+    pthread_cond_init(&marking.wake, NULL);
+    push_roots(&marking);
+    if (!atomic_load(&marking.failed))
+        run_workers(&marking);
+    free(marking.shared.item);
+    pthread_cond_destroy(&marking.wake);
+    lock_destroy(&marking.lock);
+    rebuild->report.threads = marking.workers;
+    rebuild->report.nanoseconds_mark = rebuild_clock() - began;
+    return atomic_load(&marking.failed) ? pm_fail(PMA_ENOMEM, "no DRAM for the mark stack") : 0;
+}
+
+/* ---- weak fields ---- */
+
+static uint64_t clear_dead(struct heap *heap, const struct type_field *fields, unsigned count, char *at)
+{
+    uint64_t cleared = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct span *span;
+        uint32_t index;
+        char *field = at + field_offset(&fields[i]);
+        char *target = field_weak(&fields[i]) ? field_target(heap, &fields[i], field) : NULL;
+        if (target == NULL || (locate(heap, target, &span, &index) && is_marked(span, index)))
+            continue;
+        uint64_t kept = *(uint64_t *)(void *)field & fields[i].mask;
+        pm_store8(&heap->pm, (uint64_t *)(void *)field, kept);
+        pm_flush(&heap->pm, field, 8);
+        cleared++;
+    }
+    return cleared;
+}
+
+static uint64_t clear_block(struct heap *heap, const struct type_layout *layout, char *start, uint64_t block_bytes)
+{
+    uint64_t cleared = clear_dead(heap, layout->fields, layout->field_count, start);
+    if (layout->tail_field_count != 0)
+        for (uint64_t at = layout->tail_offset; at + layout->tail_stride <= block_bytes; at += layout->tail_stride)
+            cleared += clear_dead(heap, layout->fields + layout->field_count, layout->tail_field_count, start + at);
+    return cleared;
+}
+
+void mark_clear_weak(struct rebuild *rebuild)
+{
+    struct heap *heap = rebuild->heap;
+    uint64_t cleared = 0;
+    for (uint32_t page = 0; page < heap->page_heap.pages;) {
+        struct span *span = page_map_span(atomic_load(&heap->page_map[page]));
+        page += span != NULL ? span->pages : heap->page_heap.nodes[page].pages;
+        if (span == NULL || span->type < PMA_TYPE_FIRST || !heap->types.layouts[span->type].weak)
+            continue;
+        uint64_t block_bytes = span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES;
+        for (uint32_t index = 0; index < span->blocks; index++)
+            if (is_marked(span, index))
+                cleared +=
+                    clear_block(heap, &heap->types.layouts[span->type], span->start + index * block_bytes, block_bytes);
+    }
+    if (cleared != 0)
+        pm_drain(&heap->pm);
+    rebuild->report.weak_cleared = cleared;
+}

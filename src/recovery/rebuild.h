@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Rebuilding the heap from what survived: a pure function of the image (R4).
+ *
+ *     clean pool:   table_load, image_load, settle
+ *     dirty pool:   table_load, lanes_replay, mark, clear weak fields, settle
+ *
+ * Between table_load and settle a set bit means: this block is in use (image: not free; mark: reached). Settling turns the
+ * bitmaps around, puts each span where it belongs, and dissolves those without a block in use. Writes: the slots and
+ * retired words of pending lanes, weak fields, words of dissolved spans. Each is idempotent, and a second recovery over the
+ * result finds nothing left to write.
+ */
+#ifndef RECOVERY_REBUILD_H
+#define RECOVERY_REBUILD_H
+
+#include "heap/heap.h"
+
+struct rebuild {
+    struct heap *heap;
+    unsigned threads;
+    void (*progress)(const struct pma_progress *, void *);
+    void *progress_arg;
+    uint64_t told; /* when progress was last told, in ns */
+    struct pma_open_report report;
+};
+
+uint64_t rebuild_clock(void); /* monotonic ns */
+/* Tells the program, at most ten times a second, or when `done` = `total`. */
+void rebuild_tell(struct rebuild *rebuild, enum pma_phase phase, uint64_t done, uint64_t total);
+
+/* Walks the span table: a descriptor for each span (no block in use), the free runs to the page heap. Everything is
+ * validated; PMA_ECORRUPT names the offset. Writes nothing. */
+int table_load(struct rebuild *rebuild);
+
+/* Marks what the roots reach. PMA_ENOMEM leaves everything unmarked or marked, never written. */
+int mark(struct rebuild *rebuild);
+/* Nulls weak fields of live objects whose target was not reached. */
+void mark_clear_weak(struct rebuild *rebuild);
+
+/* Reads the shutdown image that the superblock names: what it does not list as free is in use. PMA_ECORRUPT names what is wrong. */
+int image_load(struct rebuild *rebuild);
+/* Writes the shutdown image of a heap whose caches are drained and whose empty spans are dissolved, and names it in
+ * heap->superblock (which the caller commits). Wants the page heap lock.
+ *     1. an internal span: its word, persist       crash: dirty; recovery dissolves it, as nothing names it
+ *     2. the image, persist                        crash: the same
+ *     3. (the caller) superblock                   crash: before: the same; after: clean */
+int image_write(struct heap *heap);
+
+/* Ends the rebuilding: see above. PMA_ENOMEM, with nothing written. */
+int settle(struct rebuild *rebuild);
+
+#endif

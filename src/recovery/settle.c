@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "heap/central.h"
+#include "heap/span_table.h"
+#include "pm/error.h"
+#include "recovery/rebuild.h"
+#include <stdlib.h>
+
+/* Turns "in use" bits into "free" bits; returns the blocks in use. */
+static uint32_t turn_around(struct span *span)
+{
+    uint32_t used = 0;
+    for (unsigned k = 0; k < span->words; k++) {
+        uint64_t in_use = atomic_load_explicit(&span->bits[k], memory_order_relaxed);
+        used += (uint32_t)__builtin_popcountll(in_use);
+        atomic_store_explicit(&span->bits[k], span_full_word(span, k) & ~in_use, memory_order_relaxed);
+    }
+    span->used = (int32_t)used;
+    return used;
+}
+
+/* Puts the span in its place; false if it is to be dissolved. */
+static bool place_span(struct heap *heap, struct span *span, uint32_t *in_use)
+{
+    switch (span->kind) {
+    case SPAN_SMALL:
+        *in_use = turn_around(span);
+        if (*in_use == 0)
+            return false;
+        if (*in_use < span->blocks)
+            central_put(heap, span);
+        else
+            atomic_store(&span->owner, OWNER_FULL);
+        return true;
+    case SPAN_LARGE:
+        *in_use = atomic_load(&span->marked);
+        if (*in_use != 0)
+            atomic_store(&span->owner, OWNER_LARGE);
+        return *in_use != 0;
+    case SPAN_INTERNAL:
+        return false;
+    default: /* bad: nobody gets it, and it stays */
+        return true;
+    }
+}
+
+/* The figures of all time go on from the live page where it is plausible; what is in use now is certain. */
+static void settle_figures(struct heap *heap, const uint64_t *objects, const uint64_t *bytes)
+{
+    const struct live_page *live = live_page(heap->base);
+    unsigned bins = atomic_load(&heap->bin_count);
+    for (unsigned bin = 0; bin < bins; bin++) {
+        struct live_bin value = {.type = heap->bins[bin].type, .size_class = heap->bins[bin].size_class};
+        const struct live_bin *old = &live->bins[bin];
+        bool known = live->head.magic == LIVE_MAGIC && old->type == value.type && old->size_class == value.size_class;
+        value.alloc_objects = known && old->alloc_objects > objects[bin] ? old->alloc_objects : objects[bin];
+        value.alloc_bytes = known && old->alloc_bytes > bytes[bin] ? old->alloc_bytes : bytes[bin];
+        value.free_objects = value.alloc_objects - objects[bin];
+        value.free_bytes = value.alloc_bytes - bytes[bin];
+        live_set_bin(&heap->pm, heap->base, bin, &value);
+    }
+    live_set_bins(&heap->pm, heap->base, bins);
+}
+
+int settle(struct rebuild *rebuild)
+{
+    struct heap *heap = rebuild->heap;
+    uint64_t began = rebuild_clock();
+    uint64_t *objects = calloc(2 * BIN_MAX, sizeof *objects), *bytes = objects + BIN_MAX;
+    if (objects == NULL)
+        return pm_fail(PMA_ENOMEM, "no DRAM for the figures of recovery");
+    struct span *dead = NULL, *span;
+    uint32_t page = 0;
+    while ((span = span_next(heap, &page)) != NULL) {
+        uint32_t in_use = 0;
+        unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
+        uint64_t block_bytes = span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES;
+        if (place_span(heap, span, &in_use)) {
+            objects[bin] += in_use;
+            bytes[bin] += in_use * block_bytes;
+            rebuild->report.live_objects += in_use;
+            rebuild->report.live_bytes += in_use * block_bytes;
+            rebuild->report.spans_live++;
+        } else {
+            span->next = dead;
+            dead = span;
+            rebuild->report.spans_dissolved++;
+        }
+        rebuild_tell(rebuild, PMA_PHASE_SWEEP, page, heap->page_heap.pages);
+    }
+    lock_acquire(&heap->page_heap.lock);
+    span_dissolve(heap, dead);
+    lock_release(&heap->page_heap.lock);
+    settle_figures(heap, objects, bytes);
+    free(objects);
+    rebuild_tell(rebuild, PMA_PHASE_SWEEP, heap->page_heap.pages, heap->page_heap.pages);
+    rebuild->report.nanoseconds_sweep = rebuild_clock() - began;
+    return 0;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "heap/span_table.h"
+#include "pm/error.h"
+#include "recovery/rebuild.h"
+#include <inttypes.h>
+#include <time.h>
+
+uint64_t rebuild_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void rebuild_tell(struct rebuild *rebuild, enum pma_phase phase, uint64_t done, uint64_t total)
+{
+    const uint64_t interval = 100000000; /* ns: what an eye follows */
+    if (rebuild->progress == NULL)
+        return;
+    uint64_t now = rebuild_clock();
+    if (now - rebuild->told < interval && done < total)
+        return;
+    rebuild->told = now;
+    struct pma_progress progress = {phase, done < total ? done : total, total};
+    rebuild->progress(&progress, rebuild->progress_arg);
+}
+
+static int corrupt_word(const struct heap *heap, uint32_t page, const char *what)
+{
+    return pm_fail(PMA_ECORRUPT,
+                   "span word at offset %" PRIu64 " of %s (heap page %" PRIu32 ", value %#018" PRIx64 "): %s",
+                   (uint64_t)TABLE_OFFSET + page * UINT64_C(8), heap->mapping.path, page, heap->table[page], what);
+}
+
+/* What must hold of a word, given what the pool knows. */
+static const char *word_fault(const struct heap *heap, uint32_t page, const struct span_word *word)
+{
+    if (word->pages > heap->superblock.heap_pages - page)
+        return "the span reaches beyond the end of the heap";
+    if (word->type >= heap->types.count)
+        return "the type is not registered";
+    uint64_t least = word->type >= PMA_TYPE_FIRST ? heap->types.layouts[word->type].size : 0;
+    if (word->kind != SPAN_SMALL)
+        return least > word->pages * PAGE_BYTES ? "the type is larger than the block" : NULL;
+    const struct size_class *class = &size_classes[word->size_class];
+    if (word->pages != class->pages)
+        return "the number of pages is not that of the size class";
+    return least > class->bytes ? "the type is larger than the size class" : NULL;
+}
+
+static int load_span(struct rebuild *rebuild, uint32_t page, uint32_t *pages)
+{
+    struct heap *heap = rebuild->heap;
+    struct span_word word;
+    if (!span_word_unpack(heap->table[page], &word))
+        return corrupt_word(heap, page, "bad check bits or kind");
+    const char *fault = word_fault(heap, page, &word);
+    if (fault != NULL)
+        return corrupt_word(heap, page, fault);
+    for (uint32_t i = 1; i < word.pages; i++)
+        if (heap->table[page + i] != 0)
+            return corrupt_word(heap, page + i, "a word inside a span is not zero");
+    unsigned bin = heap_bin(heap, word.type, word.size_class);
+    if (bin == BIN_NONE)
+        return PMA_ENOMEM;
+    if (span_restore(heap, bin, page, &word) == NULL)
+        return pm_fail(PMA_ENOMEM, "no DRAM for span descriptors");
+    page_heap_has_storage(&heap->page_heap, page, word.pages);
+    *pages = word.pages;
+    return 0;
+}
+
+int table_load(struct rebuild *rebuild)
+{
+    struct heap *heap = rebuild->heap;
+    uint32_t end = (uint32_t)heap->superblock.heap_pages, run = 0;
+    uint64_t began = rebuild_clock();
+    heap->page_heap.pages = end;
+    for (uint32_t page = 0; page < end;) {
+        uint32_t pages = 1;
+        if (heap->table[page] != 0) {
+            if (page > run)
+                page_heap_add(&heap->page_heap, run, page - run);
+            int error = load_span(rebuild, page, &pages);
+            if (error != 0)
+                return error;
+            run = page + pages;
+            rebuild_tell(rebuild, PMA_PHASE_LOAD, page, end);
+        }
+        page += pages;
+    }
+    if (end > run)
+        page_heap_add(&heap->page_heap, run, end - run);
+    rebuild_tell(rebuild, PMA_PHASE_LOAD, end, end);
+    rebuild->report.nanoseconds_load = rebuild_clock() - began;
+    return 0;
+}

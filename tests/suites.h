@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One function per module, each of which adds its tests to a suite; tests/main.c runs them all. */
+#ifndef TESTS_SUITES_H
+#define TESTS_SUITES_H
+
+#include <CUnit/CUnit.h>
+
+void size_class_tests(CU_pSuite suite);
+void pm_tests(CU_pSuite suite);
+void media_tests(CU_pSuite suite);
+void heap_tests(CU_pSuite suite);
+void api_tests(CU_pSuite suite);
+void misuse_tests(CU_pSuite suite);
+void bad_file_tests(CU_pSuite suite);
+void recovery_tests(CU_pSuite suite);
+void crash_tests(CU_pSuite suite);
+void thread_tests(CU_pSuite suite);
+void inspect_tests(CU_pSuite suite);
+void kv_tests(CU_pSuite suite);
+
+#endif
