@@ -23,7 +23,7 @@ static void *refuse(int error)
 /* This thread's cache; NULL with errno for a pool that it may not allocate from. */
 static inline struct thread_cache *cache_for(pma_pool *pool)
 {
-    struct thread_cache *cache = cache_of(&pool->heap);
+    struct thread_cache *cache = cache_of(heap_of(pool));
     if (UNLIKELY(cache == NULL))
         errno = EINVAL;
     return cache;
@@ -208,11 +208,11 @@ size_t pma_usable_size(const pma_pool *pool, const void *block)
 
 void pma_free(pma_pool *pool, void *block)
 {
-    struct thread_cache *cache = cache_of(&pool->heap);
+    struct thread_cache *cache = cache_of(heap_of(pool));
     if (LIKELY(cache != NULL))
         cache_free(cache, block);
     else if (block != NULL)
-        misuse_report_error(&pool->heap, PMA_EFREE, block, pma_error_detail());
+        misuse_report_error(heap_of(pool), PMA_EFREE, block, pma_error_detail());
 }
 
 static void *allocate_like(pma_pool *pool, struct thread_cache *cache, const struct span *span, size_t size)

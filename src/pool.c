@@ -268,9 +268,11 @@ static int format(struct pma_pool *pool, const struct pma_options *options)
     page_heap_has_storage(&heap->page_heap, 0, (uint32_t)heap->superblock.heap_pages);
     lock_release(&heap->page_heap.lock);
     struct rebuild rebuild = {.heap = heap};
-    error = settle(&rebuild); /* of nothing: names the bins of the live page */
+    error = rebuild_begin(&rebuild);
     if (error != 0)
         return error;
+    settle(&rebuild); /* of nothing: names the bins of the live page */
+    rebuild_end(&rebuild);
     live_set_owner(&heap->pm, heap->base, (uint64_t)getpid());
     superblock_commit(&heap->pm, heap->base, &heap->superblock);
     error = pool_writable(pool);
@@ -356,7 +358,9 @@ static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options
     if (heap->superblock.heap_pages < PARALLEL_FROM_PAGES || rebuild.threads > 1024)
         rebuild.threads = rebuild.threads > 1024 ? 1024 : 1;
     heap_restore_bins(heap);
-    int error = table_load(&rebuild);
+    int error = rebuild_begin(&rebuild);
+    if (error == 0)
+        error = table_load(&rebuild);
     if (error == 0 && !recover)
         error = image_load(&rebuild);
     if (error == 0 && recover) {
@@ -377,22 +381,23 @@ static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options
         superblock_commit(&heap->pm, heap->base, &heap->superblock);
     }
     if (error == 0)
-        error = settle(&rebuild);
+        settle(&rebuild);
+    rebuild_end(&rebuild);
     if (recover)
         heap->superblock.recoveries++; /* on the medium with the next commit: a recovery repeated writes nothing */
     pool->report = rebuild.report;
     return error;
 }
 
-/* The last shutdown image may have lain beyond the capacity, in the reserve, which now is free. */
-static int give_back_reserve(struct heap *heap)
+/* The last shutdown image may have lain beyond the capacity, in the reserve, which now is free. If the file cannot be cut, it
+ * stays longer than it says, which is allowed. */
+static void give_back_reserve(struct heap *heap)
 {
     if (heap->mapping.read_only || heap->superblock.heap_pages <= heap->superblock.capacity_pages)
-        return 0;
+        return;
     lock_acquire(&heap->page_heap.lock);
-    int error = heap_shrink(heap, (uint32_t)heap->superblock.capacity_pages);
+    heap_shrink(heap, (uint32_t)heap->superblock.capacity_pages);
     lock_release(&heap->page_heap.lock);
-    return error;
 }
 
 static int open_pool(struct pma_pool *pool, const struct pma_options *options)
@@ -409,7 +414,7 @@ static int open_pool(struct pma_pool *pool, const struct pma_options *options)
         error = rebuild_heap(pool, options,
                              heap->superblock.state != STATE_CLEAN || (options->flags & PMA_FORCE_RECOVERY) != 0);
     if (error == 0)
-        error = give_back_reserve(heap);
+        give_back_reserve(heap);
     if (error == 0 && heap->mapping.read_only)
         return mapping_seal(&heap->mapping);
     if (error == 0)
@@ -472,10 +477,7 @@ int pma_close(pma_pool *pool)
         return pm_fail(PMA_EINVAL, "the pool is NULL");
     remove_pool(pool);
     int error = 0;
-    if (atomic_load(&pool->heap.disowned)) {
-        /* The mapping is the parent's; something else may lie at its addresses here. */
-        pool->heap.mapping.base = pool->heap.mapping.reservation = pool->heap.mapping.alias = NULL;
-    } else {
+    if (!atomic_load(&pool->heap.disowned)) {
         caches_close(&pool->heap);
         if (!pool->heap.mapping.read_only)
             error = write_clean_state(&pool->heap);

@@ -17,6 +17,12 @@ struct pma_pool {
     struct pma_pool *next; /* open pools of this process */
 };
 
+/* NULL stays NULL. */
+static inline struct heap *heap_of(const pma_pool *pool)
+{
+    return (struct heap *)(uintptr_t)pool;
+}
+
 /* 0 if the pool may be changed by this process, else PMA_EFORKED, PMA_EREADONLY or PMA_EIO with a detail. */
 int pool_writable(const struct pma_pool *pool);
 /* 0 if the pool may be read: PMA_EINVAL for NULL, PMA_EFORKED. */

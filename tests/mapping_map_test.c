@@ -76,7 +76,8 @@ static void a_fixed_address_is_taken_only_if_it_is_free(void)
     CU_ASSERT_EQUAL(m.base[HEAP], 'x');
     CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, base + 4096, 0), PMA_EADDRESS);
     CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, (void *)(UINTPTR_MAX - 2 * MIB + 1), 0), PMA_EADDRESS);
-    CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, (void *)((uintptr_t)1 << 62), 0), PMA_EADDRESS);
+    if (!SANITIZED) /* ThreadSanitizer turns an address that it does not know into 0 */
+        CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, (void *)((uintptr_t)1 << 62), 0), PMA_EADDRESS);
     mapping_close(&m);
 
     CU_ASSERT_EQUAL_FATAL(mapping_open(&m, path, false), 0);

@@ -63,12 +63,10 @@ _Static_assert(KV_STRIPES == 64, "stripe_of takes the upper 6 bits");
 /* The last child whose keys may begin at or below `key`. */
 static unsigned child_of(const struct kv *store, const struct kv_inner *node, struct kv_slice key)
 {
-    unsigned low = 0,
-             high = node->count; /* entry[low].key <= key < entry[high].key, with none standing for -infinity */
+    unsigned low = 0, high = node->count; /* entry[low].key <= key < entry[high].key, where both exist */
     while (high - low > 1) {
         unsigned middle = (low + high) / 2;
-        const struct kv_separator *separator = pma_direct(store->pool, node->entry[middle].key);
-        if (kv_compare(kv_separator_key(separator), key) <= 0)
+        if (kv_compare(kv_record_key(pma_direct(store->pool, node->entry[middle].key)), key) <= 0)
             low = middle;
         else
             high = middle;
@@ -89,6 +87,22 @@ static struct kv_leaf *descend(const struct kv *store, struct kv_slice key, stru
         node = pma_direct(store->pool, inner->entry[index].child);
     }
     return node;
+}
+
+/* Locks the leaf that `key` belongs to, to look at it or to change one of its slots. */
+static struct kv_leaf *lock_leaf(struct kv *store, struct kv_slice key, bool change)
+{
+    struct path path;
+    pthread_rwlock_rdlock(&store->tree);
+    struct kv_leaf *leaf = descend(store, key, &path);
+    (change ? pthread_rwlock_wrlock : pthread_rwlock_rdlock)(stripe_of(store, leaf));
+    return leaf;
+}
+
+static void unlock_leaf(struct kv *store, const struct kv_leaf *leaf)
+{
+    pthread_rwlock_unlock(stripe_of(store, leaf));
+    pthread_rwlock_unlock(&store->tree);
 }
 
 /* The slot that holds `key`, or KV_LEAF_SLOTS. */
@@ -133,6 +147,20 @@ static unsigned sort_leaf(const struct kv *store, const struct kv_leaf *leaf, st
             places[count++] = (struct place){pma_direct(store->pool, leaf->slot[slot]), slot};
     qsort(places, count, sizeof *places, compare_places);
     return count;
+}
+
+static struct kv_record *new_record(struct kv *store, struct kv_slice key, struct kv_slice value)
+{
+    struct kv_record *record = pma_malloc_leaf(store->pool, sizeof *record + key.size + value.size);
+    if (record == NULL)
+        return NULL;
+    record->key_size = (uint32_t)key.size;
+    record->value_size = (uint32_t)value.size;
+    unsigned char *at = record->bytes;
+    append(&at, key);
+    append(&at, value);
+    record->checksum = kv_checksum(record);
+    return record;
 }
 
 /* ---- reshaping: the tree lock is held exclusively ---- */
@@ -268,11 +296,12 @@ static int replace(struct reshape *reshape, uint32_t level, unsigned at, unsigne
         up[0].key = parent->entry[above].key;
     }
     unsigned nodes = total > KV_INNER_MAX ? 2 : 1, first = total / nodes;
-    up[0].child = new_inner(reshape, level, list, first);
     up[1].key = nodes == 2 ? list[first].key : 0;
-    up[1].child = nodes == 2 ? new_inner(reshape, level, list + first, total - first) : 0;
-    if (up[0].child == 0 || (nodes == 2 && up[1].child == 0))
-        return allocation_error();
+    for (unsigned i = 0; i < nodes; i++) {
+        up[i].child = new_inner(reshape, level, list + i * first, i + 1 < nodes ? first : total - i * first);
+        if (up[i].child == 0)
+            return allocation_error();
+    }
     return replace(reshape, level + 1, above, old, up, nodes);
 }
 
@@ -280,24 +309,8 @@ static struct kv_leaf *new_leaf(struct kv *store)
 {
     struct kv_leaf *leaf = pma_malloc_typed(store->pool, store->leaf_type, KV_LEAF_SLOTS);
     if (leaf != NULL)
-        memset(leaf, 0, kv_leaf_bytes()); /* level 0, next and all slots null */
+        memset(leaf, 0, KV_LEAF_BYTES); /* level 0, next and all slots null */
     return leaf;
-}
-
-/* The shortest key that is above `left` and not above `right`: separators stay short, however long the keys are. */
-static struct kv_separator *new_separator(struct kv *store, struct kv_slice left, struct kv_slice right)
-{
-    const unsigned char *a = left.data, *b = right.data;
-    size_t size = 0;
-    while (size < left.size && a[size] == b[size])
-        size++;
-    struct kv_separator *separator = pma_malloc_leaf(store->pool, sizeof *separator + size + 1);
-    if (separator == NULL)
-        return NULL;
-    separator->size = (uint32_t)(size + 1);
-    memcpy(separator->bytes, b, size + 1);
-    pma_flush(store->pool, separator, sizeof *separator + size + 1);
-    return separator;
 }
 
 /*
@@ -318,11 +331,8 @@ static int split_leaf(struct reshape *reshape, struct kv_leaf *leaf, struct kv_s
     unsigned keep = ascending ? count - 1 : count / 2;
 
     struct kv_leaf *right = born(reshape, new_leaf(store));
-    struct kv_separator *separator = right == NULL
-                                         ? NULL
-                                         : born(reshape, new_separator(store, kv_record_key(places[keep - 1].record),
-                                                                       kv_record_key(places[keep].record)));
-    if (separator == NULL)
+    struct kv_record *separator = born(reshape, new_record(store, kv_record_key(places[keep].record), KV_NONE));
+    if (right == NULL || separator == NULL)
         return allocation_error();
     for (unsigned i = keep; i < count; i++) {
         right->tag[i - keep] = leaf->tag[places[i].slot];
@@ -330,7 +340,8 @@ static int split_leaf(struct reshape *reshape, struct kv_leaf *leaf, struct kv_s
         change(reshape, &leaf->slot[places[i].slot], NULL);
     }
     right->next = leaf->next;
-    pma_flush(store->pool, right, kv_leaf_bytes());
+    pma_flush(store->pool, right, KV_LEAF_BYTES);
+    pma_flush(store->pool, separator, kv_record_bytes(separator));
     change(reshape, &leaf->next, right);
 
     bool root = reshape->path.height == 0;
@@ -409,20 +420,6 @@ static void merge(struct kv *store, struct kv_slice key)
 
 /* ---- the operations ---- */
 
-static struct kv_record *new_record(struct kv *store, struct kv_slice key, struct kv_slice value)
-{
-    struct kv_record *record = pma_malloc_leaf(store->pool, sizeof *record + key.size + value.size);
-    if (record == NULL)
-        return NULL;
-    record->key_size = (uint32_t)key.size;
-    record->value_size = (uint32_t)value.size;
-    unsigned char *at = record->bytes;
-    append(&at, key);
-    append(&at, value);
-    record->checksum = kv_checksum(record);
-    return record;
-}
-
 /*
  * Puts a record into its leaf; false if there is no room. *old becomes the record it takes the place of, or NULL.
  *
@@ -433,13 +430,8 @@ static struct kv_record *new_record(struct kv *store, struct kv_slice key, struc
  */
 static bool put_in_leaf(struct kv *store, struct kv_record *record, uint8_t tag, struct kv_record **old)
 {
-    struct path path;
     struct kv_slice key = kv_record_key(record);
-    pthread_rwlock_rdlock(&store->tree);
-    struct kv_leaf *leaf = descend(store, key, &path);
-    pthread_rwlock_t *stripe = stripe_of(store, leaf);
-    pthread_rwlock_wrlock(stripe);
-
+    struct kv_leaf *leaf = lock_leaf(store, key, true);
     unsigned slot = find(store, leaf, key, tag);
     if (slot == KV_LEAF_SLOTS)
         slot = find_free(leaf, 0);
@@ -452,8 +444,7 @@ static bool put_in_leaf(struct kv *store, struct kv_record *record, uint8_t tag,
         }
         pma_publish(store->pool, &leaf->slot[slot], record, kv_record_bytes(record));
     }
-    pthread_rwlock_unlock(stripe);
-    pthread_rwlock_unlock(&store->tree);
+    unlock_leaf(store, leaf);
     return slot < KV_LEAF_SLOTS;
 }
 
@@ -486,32 +477,22 @@ int kv_delete(struct kv *store, struct kv_slice key)
 {
     if (store->read_only)
         return PMA_EREADONLY;
-    struct path path;
-    unsigned left = KV_LEAF_SLOTS;
-    pthread_rwlock_rdlock(&store->tree);
-    struct kv_leaf *leaf = descend(store, key, &path);
-    pthread_rwlock_t *stripe = stripe_of(store, leaf);
-    pthread_rwlock_wrlock(stripe);
-    unsigned slot = find(store, leaf, key, kv_tag(key));
+    struct kv_leaf *leaf = lock_leaf(store, key, true);
+    unsigned slot = find(store, leaf, key, kv_tag(key)), left = KV_LEAF_SLOTS;
     if (slot < KV_LEAF_SLOTS) {
         pma_retire(store->pool, &leaf->slot[slot]);
         atomic_fetch_sub(&store->count, 1);
         left = count_records(leaf);
     }
-    pthread_rwlock_unlock(stripe);
-    pthread_rwlock_unlock(&store->tree);
-    if (left < KV_LEAF_MIN && path.height > 0)
+    unlock_leaf(store, leaf);
+    if (left < KV_LEAF_MIN)
         merge(store, key);
     return slot < KV_LEAF_SLOTS ? 0 : PMA_ENOENT;
 }
 
 int kv_get(struct kv *store, struct kv_slice key, void *buffer, size_t capacity, size_t *size)
 {
-    struct path path;
-    pthread_rwlock_rdlock(&store->tree);
-    const struct kv_leaf *leaf = descend(store, key, &path);
-    pthread_rwlock_t *stripe = stripe_of(store, leaf);
-    pthread_rwlock_rdlock(stripe);
+    const struct kv_leaf *leaf = lock_leaf(store, key, false);
     unsigned slot = find(store, leaf, key, kv_tag(key));
     if (slot < KV_LEAF_SLOTS) {
         struct kv_slice value = kv_record_value(pma_direct(store->pool, leaf->slot[slot]));
@@ -520,8 +501,7 @@ int kv_get(struct kv *store, struct kv_slice key, void *buffer, size_t capacity,
         if (capacity > 0)
             memcpy(buffer, value.data, value.size < capacity ? value.size : capacity);
     }
-    pthread_rwlock_unlock(stripe);
-    pthread_rwlock_unlock(&store->tree);
+    unlock_leaf(store, leaf);
     return slot < KV_LEAF_SLOTS ? 0 : PMA_ENOENT;
 }
 
@@ -530,9 +510,8 @@ int kv_scan(struct kv *store, struct kv_slice from, struct kv_slice to, kv_visit
     struct path path;
     int result = 0;
     bool more = true;
-    pthread_rwlock_rdlock(
-        &store->tree); /* keeps the chain as it is; KV_NONE is the smallest key, and leads to its start */
-    struct kv_leaf *leaf = descend(store, from, &path);
+    pthread_rwlock_rdlock(&store->tree);                /* keeps the chain as it is */
+    struct kv_leaf *leaf = descend(store, from, &path); /* KV_NONE is the smallest key, and leads to the first leaf */
     while (leaf != NULL && more) {
         struct place places[KV_LEAF_SLOTS];
         pthread_rwlock_t *stripe = stripe_of(store, leaf);
@@ -567,20 +546,15 @@ static int register_types(struct kv *store, pma_type_id *header_type)
                                       {offsetof(struct kv_entry, child), PMA_FIELD_TAGGED, 0}};
     const struct pma_field leaf[] = {{offsetof(struct kv_leaf, next), PMA_FIELD_TAGGED, 0}};
     const struct pma_field slot[] = {{0, PMA_FIELD_TAGGED, 0}};
-    const struct pma_type types[] = {
-        {"kv.header", sizeof(struct kv_header), header, 1, {0, 0, NULL, 0}},
-        {"kv.inner",
-         sizeof(struct kv_inner),
-         NULL,
-         0,
-         {offsetof(struct kv_inner, entry), sizeof(struct kv_entry), entry, 2}},
-        {"kv.leaf", sizeof(struct kv_leaf), leaf, 1, {offsetof(struct kv_leaf, slot), sizeof(pma_ptr), slot, 1}},
-    };
-    int error = pma_type_register(store->pool, &types[0], header_type);
-    if (error == 0)
-        error = pma_type_register(store->pool, &types[1], &store->inner_type);
-    if (error == 0)
-        error = pma_type_register(store->pool, &types[2], &store->leaf_type);
+    const struct pma_tail entries = {offsetof(struct kv_inner, entry), sizeof(struct kv_entry), entry, 2};
+    const struct pma_tail slots = {offsetof(struct kv_leaf, slot), sizeof(pma_ptr), slot, 1};
+    const struct pma_type types[] = {{"kv.header", sizeof(struct kv_header), header, 1, {0, 0, NULL, 0}},
+                                     {"kv.inner", sizeof(struct kv_inner), NULL, 0, entries},
+                                     {"kv.leaf", sizeof(struct kv_leaf), leaf, 1, slots}};
+    pma_type_id *const ids[] = {header_type, &store->inner_type, &store->leaf_type};
+    int error = 0;
+    for (unsigned i = 0; i < 3 && error == 0; i++)
+        error = pma_type_register(store->pool, &types[i], ids[i]);
     return error;
 }
 
@@ -595,7 +569,7 @@ static int make_store(struct kv *store, const char *name, pma_type_id header_typ
     int error = store->header == NULL ? allocation_error() : 0;
     if (error == 0) {
         *store->header = (struct kv_header){KV_MAGIC, 0};
-        pma_flush(store->pool, leaf, kv_leaf_bytes());
+        pma_flush(store->pool, leaf, KV_LEAF_BYTES);
         store->header->root = pma_ptr_of(store->pool, leaf);
         pma_persist(store->pool, store->header, sizeof *store->header);
         error = pma_root_set(store->pool, name, store->header);
@@ -605,18 +579,6 @@ static int make_store(struct kv *store, const char *name, pma_type_id header_typ
         pma_free(store->pool, leaf);
     }
     return error;
-}
-
-static void init_locks(struct kv *store)
-{
-    /* Without this a stream of readers, which every put is at this lock, would keep a split waiting for ever. */
-    pthread_rwlockattr_t fair;
-    pthread_rwlockattr_init(&fair);
-    pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-    pthread_rwlock_init(&store->tree, &fair);
-    for (unsigned i = 0; i < KV_STRIPES; i++)
-        pthread_rwlock_init(&store->stripe[i], &fair);
-    pthread_rwlockattr_destroy(&fair);
 }
 
 int kv_open(pma_pool *pool, const char *name, struct kv **result)
@@ -631,16 +593,22 @@ int kv_open(pma_pool *pool, const char *name, struct kv **result)
     store->pool = pool;
     store->read_only = (info.flags & PMA_READ_ONLY) != 0;
     store->header = pma_root_get(pool, name);
-    init_locks(store);
+    /* Without this a stream of readers, which every put is at this lock, would keep a split waiting for ever. */
+    pthread_rwlockattr_t fair;
+    pthread_rwlockattr_init(&fair);
+    pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&store->tree, &fair);
+    pthread_rwlockattr_destroy(&fair);
+    for (unsigned i = 0; i < KV_STRIPES; i++)
+        pthread_rwlock_init(&store->stripe[i], NULL);
 
     pma_type_id header_type = PMA_TYPE_CONSERVATIVE;
     if (!store->read_only)
         error = register_types(store, &header_type);
     if (error == 0 && store->header == NULL)
         error = store->read_only ? PMA_ENOENT : make_store(store, name, header_type);
-    else if (error == 0 &&
-             (pma_usable_size(pool, store->header) < sizeof *store->header || store->header->magic != KV_MAGIC))
-        error = PMA_ELAYOUT;
+    else if (pma_usable_size(pool, store->header) < sizeof *store->header || store->header->magic != KV_MAGIC)
+        error = error < 0 ? error : PMA_ELAYOUT;
     if (error < 0) {
         kv_close(store);
         return error;

@@ -4,7 +4,7 @@
  *
  * Keys and values are any bytes. Keys are ordered as by memcmp, a prefix before what it is a prefix of. When kv_put or
  * kv_delete returns, the change is durable; after a crash inside it the store holds the old state or the new one, and no
- * block is lost. Calls may come from any number of threads; writers to different leaves do not wait for each other.
+ * block is lost. Any number of threads may call; writers to different leaves do not wait for each other.
  *
  * Functions return 0 or a negative enum pma_error. An error leaves the store as it was.
  *
@@ -47,14 +47,13 @@ struct kv_slice {
  * store, or one of another version.
  */
 int kv_open(pma_pool *pool, const char *name, struct kv **store);
-/* Releases the handle; the pool stays open. No other call may be under way. */
-void kv_close(struct kv *store);
+void kv_close(struct kv *store); /* releases the handle; the pool stays open. No other call may be under way */
 
-/* Inserts, or replaces the value. Errors: PMA_ENOMEM (the pool is full), PMA_EINVAL (too long). */
-int kv_put(struct kv *store, struct kv_slice key, struct kv_slice value);
-/* PMA_ENOENT if there is no such key. Needs no memory: it works in a full pool. */
-int kv_delete(struct kv *store, struct kv_slice key);
-/* Copies up to `capacity` bytes of the value; *size (unless NULL) is the length of the whole. PMA_ENOENT if there is none. */
+int kv_put(struct kv *store, struct kv_slice key, struct kv_slice value); /* or PMA_ENOMEM, PMA_EINVAL (too long) */
+int kv_delete(struct kv *store, struct kv_slice key);                     /* or PMA_ENOENT; works in a full pool */
+uint64_t kv_count(const struct kv *store);
+
+/* Copies up to `capacity` bytes of the value; *size (unless NULL) is the length of the whole. PMA_ENOENT: no such key. */
 int kv_get(struct kv *store, struct kv_slice key, void *buffer, size_t capacity, size_t *size);
 
 /*
@@ -65,25 +64,21 @@ int kv_get(struct kv *store, struct kv_slice key, void *buffer, size_t capacity,
 typedef int (*kv_visitor)(void *arg, struct kv_slice key, struct kv_slice value);
 int kv_scan(struct kv *store, struct kv_slice from, struct kv_slice to, kv_visitor visit, void *arg);
 
-uint64_t kv_count(const struct kv *store);
+int kv_compare(struct kv_slice a, struct kv_slice b); /* the order of keys: negative, 0 or positive */
 
-/* The order of keys: negative, 0 or positive. */
-int kv_compare(struct kv_slice a, struct kv_slice b);
-
-/* What kv_verify found. */
 struct kv_report {
     uint64_t records, key_bytes, value_bytes;
-    uint64_t leaves, inner_nodes, separators, height; /* height 0: the root is a leaf */
-    uint64_t blocks;                                  /* that the store reaches: what it should have in use */
-    uint64_t inuse_objects;                           /* that the pool has in use; equal, if nothing else lives there */
+    uint64_t leaves, inner_nodes, height; /* height 0: the root is a leaf */
+    uint64_t blocks;                      /* that the store reaches: what it should have in use */
+    uint64_t inuse_objects;               /* of the pool: equal, if nothing else lives there and no call is under way */
     uint64_t problems;
     char first_problem[160];
 };
 
 /*
  * Walks the whole tree, trusting nothing: every pointer leads to a block that is large enough, keys are in order and
- * between their separators, leaves are chained in order, each record's checksum holds, and the number of records is
- * kv_count's. PMA_ECORRUPT if there was a problem. Changes wait meanwhile.
+ * between their separators, leaves are chained in order, each checksum holds, and there are kv_count() records.
+ * PMA_ECORRUPT if there was a problem. Other calls wait meanwhile.
  */
 int kv_verify(struct kv *store, struct kv_report *report);
 

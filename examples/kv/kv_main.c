@@ -337,8 +337,9 @@ static bool compare(struct kv *store, const struct arguments *arguments)
                           : "is missing");
     }
     for (int kind = ACKED; kind <= OTHER; kind++)
-        printf("%-12s  %" PRIu64 ": %" PRIu64 " there, %" PRIu64 " absent\n", names[kind], there[kind] + absent[kind],
-               there[kind], absent[kind]);
+        if (kind == ACKED || there[kind] + absent[kind] > 0)
+            printf("%-12s  %" PRIu64 ": %" PRIu64 " there, %" PRIu64 " absent\n", names[kind],
+                   there[kind] + absent[kind], there[kind], absent[kind]);
     printf("%-12s  %" PRIu64 "\n", "damaged", damaged);
     bool strangers = acked.count > there[ACKED] + absent[ACKED] + there[DELETED] + absent[DELETED];
     if (strangers)

@@ -5,7 +5,7 @@
  *     root "kv" -> header -> inner -> inner ... -> leaf --next--> leaf --next--> leaf -> 0
  *                              |                    |
  *                              v                    v
- *                          separators            records        (blocks without pointers: pma_malloc_leaf)
+ *                          separators            records        (the same: a key, a value; blocks without pointers)
  *
  * inner (level 1 and up)                           leaf (level 0)
  * +--------+---------+                             +-------+--------+--------+-----------------------+
@@ -43,11 +43,10 @@
 
 #define KV_MAGIC UINT64_C(0x31302d766b616d70) /* "pmakv-01", read as a little-endian number: layout version 1 */
 
-#define KV_LEAF_SLOTS 48                /* as many tags as fill up the first cache line: 64 - 4 - 4 - 8 */
-#define KV_LEAF_MIN (KV_LEAF_SLOTS / 4) /* with fewer records a leaf looks for a neighbour to merge with */
-#define KV_LEAF_MERGE                                                                                                  \
-    (KV_LEAF_SLOTS * 3 / 4) /* which then holds no more than this, so that it does not split again soon */
-#define KV_INNER_MAX 63     /* (1024 - 8) / 16: the largest node is a block of 1 KiB */
+#define KV_LEAF_SLOTS 48                      /* as many tags as fill up the first cache line: 64 - 4 - 4 - 8 */
+#define KV_LEAF_MIN (KV_LEAF_SLOTS / 4)       /* with fewer records a leaf looks for a neighbour to merge with */
+#define KV_LEAF_MERGE (KV_LEAF_SLOTS * 3 / 4) /* merged leaves hold no more, and so do not split again soon */
+#define KV_INNER_MAX 63                       /* (1024 - 8) / 16: the largest node is a block of 1 KiB */
 #define KV_INNER_MIN (KV_INNER_MAX / 4)
 #define KV_HEIGHT_MAX 16 /* KV_INNER_MIN^12 leaves have more than the 2^48 bytes that a pma_ptr can address */
 
@@ -57,7 +56,7 @@ struct kv_header {
 };
 
 struct kv_entry {
-    pma_ptr key; /* -> kv_separator */
+    pma_ptr key; /* -> kv_record with that key and no value */
     pma_ptr child;
 };
 
@@ -72,16 +71,12 @@ struct kv_leaf {
     uint8_t tag[KV_LEAF_SLOTS];
     pma_ptr slot[]; /* KV_LEAF_SLOTS of them -> kv_record */
 };
+#define KV_LEAF_BYTES (sizeof(struct kv_leaf) + KV_LEAF_SLOTS * sizeof(pma_ptr))
 
 struct kv_record {
     uint64_t checksum; /* kv_checksum */
     uint32_t key_size, value_size;
     unsigned char bytes[]; /* key, value */
-};
-
-struct kv_separator {
-    uint32_t size;
-    unsigned char bytes[];
 };
 
 _Static_assert(sizeof(struct kv_leaf) == 64, "the tags end where the first cache line ends");
@@ -104,11 +99,6 @@ struct kv {
     pthread_rwlock_t stripe[KV_STRIPES];
 };
 
-static inline size_t kv_leaf_bytes(void)
-{
-    return sizeof(struct kv_leaf) + KV_LEAF_SLOTS * sizeof(pma_ptr);
-}
-
 static inline size_t kv_inner_bytes(size_t count)
 {
     return sizeof(struct kv_inner) + count * sizeof(struct kv_entry);
@@ -127,11 +117,6 @@ static inline struct kv_slice kv_record_key(const struct kv_record *record)
 static inline struct kv_slice kv_record_value(const struct kv_record *record)
 {
     return (struct kv_slice){record->bytes + record->key_size, record->value_size};
-}
-
-static inline struct kv_slice kv_separator_key(const struct kv_separator *separator)
-{
-    return (struct kv_slice){separator->bytes, separator->size};
 }
 
 /* A node's level, whichever kind it is: both begin with it. */

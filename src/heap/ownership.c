@@ -7,7 +7,7 @@
 /* After so many frees past the LIFO the live page is told: rare enough to cost nothing, often enough for a watcher. */
 #define RELEASES_PER_TELL 256u
 
-static struct heap *heap_of(struct thread_cache *cache)
+static struct heap *its_heap(struct thread_cache *cache)
 {
     return atomic_load_explicit(&cache->heap, memory_order_relaxed);
 }
@@ -53,13 +53,13 @@ bool span_detach_full(struct thread_cache *cache, struct span *span)
 void span_hand_on(struct thread_cache *cache, struct span *span)
 {
     for (;;) {
-        span_collect(heap_of(cache), span);
+        span_collect(its_heap(cache), span);
         if (span->used == 0) {
-            central_put_empty(heap_of(cache), span);
+            central_put_empty(its_heap(cache), span);
             return;
         }
         if (span->used < (int32_t)span->blocks) {
-            central_put(heap_of(cache), span);
+            central_put(its_heap(cache), span);
             return;
         }
         if (span_detach_full(cache, span))
@@ -71,7 +71,7 @@ void span_hand_on(struct thread_cache *cache, struct span *span)
 static void adopted(struct thread_cache *cache, struct span *span)
 {
     if (span->used == 0) {
-        central_put_empty(heap_of(cache), span);
+        central_put_empty(its_heap(cache), span);
         return;
     }
     struct bin *bin = cache_bin(cache, atomic_load_explicit(&span->bin, memory_order_relaxed));
@@ -93,17 +93,17 @@ void foreign_flush(struct thread_cache *cache)
     cache->foreign = NULL;
     uint64_t old = atomic_fetch_or(&span_remote(span)[k], mask);
     if (UNLIKELY((old & mask) != 0))
-        misuse_report_twice(heap_of(cache), span, k, old & mask);
+        misuse_report_twice(its_heap(cache), span, k, old & mask);
     uintptr_t owner = atomic_load(&span->owner);
     if (owner == OWNER_FULL) {
         if (atomic_compare_exchange_strong(&span->owner, &owner, (uintptr_t)cache)) {
-            span_collect(heap_of(cache), span);
+            span_collect(its_heap(cache), span);
             adopted(cache, span);
         }
     } else if (owner == OWNER_CENTRAL) {
         uint64_t local = atomic_load_explicit(&span->bits[k], memory_order_relaxed);
         if ((old | mask | local) == span_full_word(span, k))
-            central_check(heap_of(cache), span);
+            central_check(its_heap(cache), span);
     }
 }
 
@@ -121,7 +121,7 @@ static bool release_local(struct thread_cache *cache, struct bin *bin, struct sp
     atomic_store_explicit(&span->bits[k], free | bit, memory_order_relaxed);
     if (--span->used == 0 && span->place == PLACE_PARTIAL) {
         partial_unlink(bin, span);
-        central_put_empty(heap_of(cache), span);
+        central_put_empty(its_heap(cache), span);
     }
     return true;
 }
@@ -137,13 +137,13 @@ static bool release_foreign(struct thread_cache *cache, struct span *span, uint3
         return true;
     }
     foreign_flush(cache);
-    if (heap_of(cache)->hardened &&
+    if (its_heap(cache)->hardened &&
         ((atomic_load(&span_remote(span)[k]) | atomic_load_explicit(&span->bits[k], memory_order_relaxed)) & bit) != 0)
         return false;
     cache->foreign = span;
     cache->foreign_word = k;
     cache->foreign_mask = bit;
-    if (heap_of(cache)->hardened)
+    if (its_heap(cache)->hardened)
         foreign_flush(cache);
     return true;
 }
@@ -164,7 +164,7 @@ void span_release(struct thread_cache *cache, struct span *span, uint32_t index)
         released = release_foreign(cache, span, index);
     }
     if (UNLIKELY(!released)) {
-        misuse_report(heap_of(cache), span->start + (size_t)index * span->block_bytes, "the block is free already");
+        misuse_report(its_heap(cache), span->start + (size_t)index * span->block_bytes, "the block is free already");
         return;
     }
     int64_t balance = atomic_load_explicit(&bin->balance, memory_order_relaxed);
@@ -175,7 +175,7 @@ void span_release(struct thread_cache *cache, struct span *span, uint32_t index)
 
 void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t entry)
 {
-    struct heap *heap = heap_of(cache);
+    struct heap *heap = its_heap(cache);
     if (block == NULL)
         return;
     struct span *span = page_map_span(entry);

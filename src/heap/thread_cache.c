@@ -90,6 +90,10 @@ struct thread_cache *cache_switch(struct heap *heap)
                 heap->mapping.path);
         return NULL;
     }
+    if (heap->mapping.read_only) {
+        pm_fail(PMA_EREADONLY, "the pool %s is open read-only", heap->mapping.path);
+        return NULL;
+    }
     struct thread_cache **link = &my_caches, *found = NULL;
     while (*link != NULL) {
         struct thread_cache *cache = *link;

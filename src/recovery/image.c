@@ -19,12 +19,13 @@ static bool has_entry(struct span *span)
 
 /* ---- writing ---- */
 
-static uint64_t image_bytes(const struct heap *heap, uint64_t *spans)
+static uint64_t image_bytes(struct heap *heap, uint64_t *spans)
 {
     uint64_t bytes = sizeof(struct image_head);
     uint32_t page = 0;
     *spans = 0;
     for (struct span *span; (span = span_next(heap, &page)) != NULL;) {
+        span_collect(heap, span); /* nobody owns it any more; what others freed may still wait in its remote words */
         if (has_entry(span)) {
             bytes += 8 + span->words * UINT64_C(8);
             ++*spans;

@@ -20,13 +20,18 @@ struct rebuild {
     unsigned threads;
     void (*progress)(const struct pma_progress *, void *);
     void *progress_arg;
-    uint64_t told; /* when progress was last told, in ns */
+    uint64_t told;             /* when progress was last told, in ns */
+    uint64_t *objects, *bytes; /* in use by bin: filled by settle; one allocation */
     struct pma_open_report report;
 };
 
 uint64_t rebuild_clock(void); /* monotonic ns */
 /* Tells the program, at most ten times a second, or when `done` = `total`. */
 void rebuild_tell(struct rebuild *rebuild, enum pma_phase phase, uint64_t done, uint64_t total);
+
+/* Takes the memory that settling will need, so that nothing can fail once the pool is marked dirty. PMA_ENOMEM. */
+int rebuild_begin(struct rebuild *rebuild);
+void rebuild_end(struct rebuild *rebuild);
 
 /* Walks the span table: a descriptor for each span (no block in use), the free runs to the page heap. Everything is
  * validated; PMA_ECORRUPT names the offset. Writes nothing. */
@@ -46,7 +51,7 @@ int image_load(struct rebuild *rebuild);
  *     3. (the caller) superblock                   crash: before: the same; after: clean */
 int image_write(struct heap *heap);
 
-/* Ends the rebuilding: see above. PMA_ENOMEM, with nothing written. */
-int settle(struct rebuild *rebuild);
+/* Ends the rebuilding: see above. */
+void settle(struct rebuild *rebuild);
 
 #endif

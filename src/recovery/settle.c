@@ -61,13 +61,24 @@ static void settle_figures(struct heap *heap, const uint64_t *objects, const uin
     live_set_bins(&heap->pm, heap->base, bins);
 }
 
-int settle(struct rebuild *rebuild)
+int rebuild_begin(struct rebuild *rebuild)
+{
+    rebuild->objects = calloc(2 * BIN_MAX, sizeof *rebuild->objects);
+    if (rebuild->objects == NULL)
+        return pm_fail(PMA_ENOMEM, "no DRAM for the figures of the heap");
+    rebuild->bytes = rebuild->objects + BIN_MAX;
+    return 0;
+}
+
+void rebuild_end(struct rebuild *rebuild)
+{
+    free(rebuild->objects);
+}
+
+void settle(struct rebuild *rebuild)
 {
     struct heap *heap = rebuild->heap;
     uint64_t began = rebuild_clock();
-    uint64_t *objects = calloc(2 * BIN_MAX, sizeof *objects), *bytes = objects + BIN_MAX;
-    if (objects == NULL)
-        return pm_fail(PMA_ENOMEM, "no DRAM for the figures of recovery");
     struct span *dead = NULL, *span;
     uint32_t page = 0;
     while ((span = span_next(heap, &page)) != NULL) {
@@ -75,8 +86,8 @@ int settle(struct rebuild *rebuild)
         unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
         uint64_t block_bytes = span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES;
         if (place_span(heap, span, &in_use)) {
-            objects[bin] += in_use;
-            bytes[bin] += in_use * block_bytes;
+            rebuild->objects[bin] += in_use;
+            rebuild->bytes[bin] += in_use * block_bytes;
             rebuild->report.live_objects += in_use;
             rebuild->report.live_bytes += in_use * block_bytes;
             rebuild->report.spans_live++;
@@ -90,9 +101,7 @@ int settle(struct rebuild *rebuild)
     lock_acquire(&heap->page_heap.lock);
     span_dissolve(heap, dead);
     lock_release(&heap->page_heap.lock);
-    settle_figures(heap, objects, bytes);
-    free(objects);
+    settle_figures(heap, rebuild->objects, rebuild->bytes);
     rebuild_tell(rebuild, PMA_PHASE_SWEEP, heap->page_heap.pages, heap->page_heap.pages);
     rebuild->report.nanoseconds_sweep = rebuild_clock() - began;
-    return 0;
 }
