@@ -44,8 +44,8 @@
  *     pma_close(pool);
  *
  * RULES. Everything here is thread-safe except pma_close, which wants the pool to itself. int functions return 0 or a
- * negative enum pma_error, and pma_error_detail() then says what was wrong. Allocation functions return NULL with errno
- * ENOMEM, or EINVAL for nonsense, and leave a detail as well. A forked child must not use its parent's pools: calls fail
+ * negative enum pma_error, and pma_error_detail() then says what was wrong; a success leaves the last detail unchanged.
+ * Allocation functions return NULL with errno ENOMEM, or EINVAL for nonsense (a read-only pool too), and leave a detail. A forked child must not use its parent's pools: calls fail
  * with PMA_EFORKED, and the pool's memory is not mapped there. The library never prints, exits or longjmps on its own,
  * but for the default error handler (see pma_set_error_handler).
  */
@@ -117,8 +117,9 @@ PMA_API void *pma_realloc(pma_pool *pool, void *block, size_t size);
  */
 PMA_API void pma_free(pma_pool *pool, void *block);
 
-PMA_API size_t pma_usable_size(const pma_pool *pool, const void *block); /* bytes; 0 if it is not a block of the pool */
-PMA_API int pma_node_of(const pma_pool *pool, const void *address);      /* NUMA node, or PMA_EINVAL */
+PMA_API size_t pma_usable_size(const pma_pool *pool,
+                               const void *block);                  /* bytes; 0 if no block begins there: any address */
+PMA_API int pma_node_of(const pma_pool *pool, const void *address); /* NUMA node, or PMA_EINVAL */
 
 /* The handler for mistakes without a return value, for the whole process; NULL restores the default, which prints one line
  * and aborts. Set it before other threads use the library. */
@@ -146,7 +147,8 @@ PMA_API int pma_root_next(const pma_pool *pool, unsigned *cursor, char *name, vo
 
 /*
  * Registers a type durably and gives its id. The same type again gives the same id: programs register theirs after each
- * open. The same name with another shape is PMA_ETYPE, and the detail says what differs. PMA_EFULL when the table is full.
+ * open. The same name with another shape is PMA_ETYPE, and the detail says what differs. PMA_EFULL when the table is full. In a
+ * read-only pool, a type that is registered is found, another is PMA_EREADONLY.
  */
 PMA_API int pma_type_register(pma_pool *pool, const struct pma_type *type, pma_type_id *id);
 
@@ -155,8 +157,8 @@ PMA_API void pma_flush(pma_pool *pool, const void *address, size_t length);
 PMA_API void pma_drain(pma_pool *pool);
 PMA_API void pma_persist(pma_pool *pool, const void *address, size_t length);
 
-/* Makes `length` bytes at `block` durable, then points *slot to it, durably. One atomic 8-byte store: a crash leaves the
- * old pointer or the new one. `slot` is an aligned word inside a block of the pool. What it led to before is not freed. */
+/* Makes `length` bytes at `block` durable, and with them all that this thread has flushed before, then points *slot to it,
+ * durably. `length` may be 0. One atomic 8-byte store: a crash leaves the old pointer or the new one. `slot` is an aligned word inside a block of the pool. What it led to before is not freed. */
 PMA_API void pma_publish(pma_pool *pool, pma_ptr *slot, const void *block, size_t length);
 
 /* Stores null in *slot, durably, then frees the block it led to; null is fine. */
@@ -164,7 +166,8 @@ PMA_API void pma_retire(pma_pool *pool, pma_ptr *slot);
 /* The same for many slots, with one fence between all the unlinking and all the freeing. Not atomic as a whole. */
 PMA_API void pma_retire_batch(pma_pool *pool, pma_ptr *const *slots, size_t count);
 
-/* Points up to PMA_PUBLISH_MAX slots to new blocks: after a crash all, or none. Other threads see the slots change one by
+/* Points up to PMA_PUBLISH_MAX slots to new blocks: after a crash all, or none. Before that, the blocks are durable, and with
+ * them all that this thread has flushed before. Other threads see the slots change one by
  * one. Durable when it returns. Errors, with nothing changed: PMA_EINVAL (slot outside the heap or not aligned, block of
  * another pool, too many). A slot may appear once. */
 PMA_API int pma_publish_many(pma_pool *pool, const struct pma_update *updates, size_t count);

@@ -72,10 +72,11 @@ void *pma_calloc(pma_pool *pool, size_t count, size_t size)
 
 /* ---- typed ---- */
 
-static bool typed_bytes(const struct type_layout *layout, size_t tail_count, size_t *bytes)
+/* Where the last element ends; before the end of the fixed part, if that reaches over the first elements. */
+static bool tail_end(const struct type_layout *layout, size_t tail_count, size_t *end)
 {
     size_t tail = 0;
-    *bytes = layout->size;
+    *end = layout->tail_offset;
     if (tail_count == 0)
         return true;
     if (layout->tail_stride == 0) {
@@ -88,15 +89,18 @@ static bool typed_bytes(const struct type_layout *layout, size_t tail_count, siz
                 (size_t)layout->tail_stride);
         return false;
     }
-    if (tail > *bytes)
-        *bytes = tail;
+    *end = tail;
     return true;
 }
 
 /* Recovery takes the tail to run to the end of the block: where the program has no elements, there must be no old
  * pointers, durably. Mostly there are none: reading is cheaper than flushing. */
-static void clear_tail_room(pma_pool *pool, char *block, size_t from, size_t to)
+static void clear_tail_room(pma_pool *pool, const struct type_layout *layout, char *block, size_t from, size_t to)
 {
+    if (layout->tail_field_count == 0)
+        return;
+    if (from < layout->tail_offset)
+        from = layout->tail_offset;
     for (uint64_t *word = (uint64_t *)(void *)(block + (from + 7) / 8 * 8); word < (uint64_t *)(void *)(block + to);
          word++) {
         if (*word != 0) {
@@ -106,16 +110,18 @@ static void clear_tail_room(pma_pool *pool, char *block, size_t from, size_t to)
     }
 }
 
-static void *allocate_typed(pma_pool *pool, struct thread_cache *cache, pma_type_id type, size_t bytes)
+/* Room for the fixed part and for `used` bytes, of which the rest is tail room. */
+static void *allocate_typed(pma_pool *pool, struct thread_cache *cache, pma_type_id type, size_t used)
 {
     const struct type_layout *layout = &pool->heap.types.layouts[type];
+    size_t bytes = used > layout->size ? used : layout->size;
     unsigned size_class = bytes > SIZE_CLASS_MAX_BYTES ? 0 : size_class_of(bytes);
     unsigned bin = heap_bin(&pool->heap, type, size_class);
     if (UNLIKELY(bin == BIN_NONE))
         return refuse(ENOMEM);
     char *block = size_class != 0 ? cache_malloc(cache, bin) : allocate_large(cache, bin, bytes, 1);
-    if (block != NULL && layout->tail_field_count != 0)
-        clear_tail_room(pool, block, bytes > layout->tail_offset ? bytes : layout->tail_offset,
+    if (block != NULL)
+        clear_tail_room(pool, layout, block, used,
                         size_class != 0 ? size_classes[size_class].bytes
                                         : (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES);
     return block;
@@ -131,10 +137,10 @@ void *pma_malloc_typed(pma_pool *pool, pma_type_id type, size_t tail_count)
         pm_fail(PMA_EINVAL, "type id %u is not registered in this pool", type);
         return refuse(EINVAL);
     }
-    size_t bytes;
-    if (UNLIKELY(!typed_bytes(&pool->heap.types.layouts[type], tail_count, &bytes)))
+    size_t used;
+    if (UNLIKELY(!tail_end(&pool->heap.types.layouts[type], tail_count, &used)))
         return refuse(EINVAL);
-    return allocate_typed(pool, cache, type, bytes);
+    return allocate_typed(pool, cache, type, used);
 }
 
 /* ---- aligned, by node ---- */
@@ -217,10 +223,8 @@ void pma_free(pma_pool *pool, void *block)
 
 static void *allocate_like(pma_pool *pool, struct thread_cache *cache, const struct span *span, size_t size)
 {
-    if (span->type >= PMA_TYPE_FIRST) {
-        size_t least = pool->heap.types.layouts[span->type].size;
-        return allocate_typed(pool, cache, span->type, size > least ? size : least);
-    }
+    if (span->type >= PMA_TYPE_FIRST)
+        return allocate_typed(pool, cache, span->type, size);
     return allocate(pool, span->type == PMA_TYPE_LEAF ? BIN_LEAF : BIN_CONSERVATIVE, size);
 }
 
@@ -245,8 +249,9 @@ void *pma_realloc(pma_pool *pool, void *block, size_t size)
     }
     size_t old = span_usable(span);
     if (stays(span, size) || (span->block_bytes == 0 && large_resize(&pool->heap, span, size))) {
-        if (span->type >= PMA_TYPE_FIRST && pool->heap.types.layouts[span->type].tail_field_count != 0)
-            clear_tail_room(pool, block, size > old ? old : size, span_usable(span));
+        if (span->type >= PMA_TYPE_FIRST)
+            clear_tail_room(pool, &pool->heap.types.layouts[span->type], block, size > old ? old : size,
+                            span_usable(span));
         return block;
     }
     void *moved = allocate_like(pool, cache, span, size);

@@ -72,8 +72,7 @@ void pma_publish(pma_pool *pool, pma_ptr *slot, const void *block, size_t length
     struct pm *pm = &pool->heap.pm;
     if (refuse_slot(pool, slot))
         return;
-    if (length != 0)
-        pm_persist(pm, block, length);
+    pm_persist(pm, block, length);
     pm_publish8(pm, slot, pma_ptr_of(pool, block));
     report_io_error(pool, slot);
 }
@@ -152,15 +151,9 @@ int pma_publish_many(pma_pool *pool, const struct pma_update *updates, size_t co
     if (error != 0)
         return error;
     struct pm *pm = &pool->heap.pm;
-    bool flushed = false;
-    for (size_t i = 0; i < count; i++) {
-        if (updates[i].length != 0 && updates[i].block != NULL) {
-            pm_flush(pm, updates[i].block, updates[i].length);
-            flushed = true;
-        }
-    }
-    if (flushed)
-        pm_drain(pm); /* the blocks before the log: a log that is durable will be replayed */
+    for (size_t i = 0; i < count; i++)
+        pm_flush(pm, updates[i].block, updates[i].block != NULL ? updates[i].length : 0);
+    pm_drain(pm); /* the blocks before the log: a log that is durable will be replayed */
     if (count == 1) {
         pm_publish8(pm, updates[0].slot, entries[0].value);
     } else {
@@ -243,8 +236,9 @@ int pma_type_register(pma_pool *pool, const struct pma_type *type, pma_type_id *
         return error;
     if (type == NULL || id == NULL)
         return pm_fail(PMA_EINVAL, "pma_type_register wants a type and a place for its id");
+    struct pm *pm = pool_writable(pool) == 0 ? &pool->heap.pm : NULL;
     lock_acquire(&pool->heap.types_lock);
-    error = types_register(&pool->heap.pm, pool->heap.base, &pool->heap.types, type,
+    error = types_register(pm, pool->heap.base, &pool->heap.types, type,
                            (pool->heap.superblock.flags & SUPERBLOCK_FIXED_ADDRESS) != 0, id);
     lock_release(&pool->heap.types_lock);
     return error;

@@ -197,8 +197,8 @@ static void dies(struct reshape *reshape, void *block)
 /*
  * Ends a reshape. `error` is how the preparation went.
  *
- *     1. all new blocks are durable           crash: the old tree; recovery frees the new blocks, nothing leads to them
- *     2. pma_publish_many  -- COMMIT          crash: the old tree or the new one, never a mixture
+ *     1. pma_publish_many: the new blocks, flushed before, are durable     crash: the old tree; nothing leads to the blocks
+ *     2. the same call commits                crash: the old tree or the new one, never a mixture
  *     3. the replaced blocks are freed        crash: the new tree; recovery frees the replaced blocks
  *
  * After an error in the preparation, or in step 2, the new blocks are freed and the tree is what it was.
@@ -206,10 +206,8 @@ static void dies(struct reshape *reshape, void *block)
 static int commit(struct reshape *reshape, int error)
 {
     struct kv *store = reshape->store;
-    if (error == 0) {
-        pma_drain(store->pool);
+    if (error == 0)
         error = pma_publish_many(store->pool, reshape->update, reshape->updates);
-    }
     void **garbage = error == 0 ? reshape->dead : reshape->born;
     for (unsigned count = error == 0 ? reshape->deaths : reshape->births; count > 0; count--)
         pma_free(store->pool, garbage[count - 1]);
@@ -298,7 +296,7 @@ static int replace(struct reshape *reshape, uint32_t level, unsigned at, unsigne
     unsigned nodes = total > KV_INNER_MAX ? 2 : 1, first = total / nodes;
     up[1].key = nodes == 2 ? list[first].key : 0;
     for (unsigned i = 0; i < nodes; i++) {
-        up[i].child = new_inner(reshape, level, list + i * first, i + 1 < nodes ? first : total - i * first);
+        up[i].child = new_inner(reshape, level, list + (size_t)i * first, i + 1 < nodes ? first : total - i * first);
         if (up[i].child == 0)
             return allocation_error();
     }

@@ -46,7 +46,7 @@ struct kv_slice {
  * open with PMA_READ_ONLY a missing store is PMA_ENOENT, and every change PMA_EREADONLY. PMA_ELAYOUT: the root is not a
  * store, or one of another version.
  */
-int kv_open(pma_pool *pool, const char *name, struct kv **store);
+int kv_open(pma_pool *pool, const char *name, struct kv **result);
 void kv_close(struct kv *store); /* releases the handle; the pool stays open. No other call may be under way */
 
 int kv_put(struct kv *store, struct kv_slice key, struct kv_slice value); /* or PMA_ENOMEM, PMA_EINVAL (too long) */

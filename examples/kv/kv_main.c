@@ -134,16 +134,27 @@ static void reserve(struct item *item, size_t size)
         item->bytes = checked(realloc(item->bytes, item->room = size * 2));
 }
 
+/* A decimal number up to the character `end`. */
+static size_t read_length(FILE *file, int end, size_t max)
+{
+    size_t length = 0;
+    int c;
+    while ((c = getc(file)) >= '0' && c <= '9' && length <= max)
+        length = length * 10 + (size_t)(c - '0');
+    if (c != end || length > max)
+        errx(FAILED, "input: expected +KLEN,VLEN:KEY->VALUE");
+    return length;
+}
+
 /* Reads +KLEN,VLEN:KEY->VALUE; false at the end. */
 static bool read_record(FILE *file, struct item *item)
 {
-    size_t key, value;
     int first = getc(file);
     if (first == EOF || first == '\n')
         return false;
-    if (first != '+' || fscanf(file, "%zu,%zu", &key, &value) != 2 || getc(file) != ':' || key > KV_KEY_MAX ||
-        value > KV_VALUE_MAX)
-        errx(FAILED, "input: expected +KLEN,VLEN:KEY->VALUE");
+    if (first != '+')
+        errx(FAILED, "input: a record begins with +");
+    size_t key = read_length(file, ',', KV_KEY_MAX), value = read_length(file, ':', KV_VALUE_MAX);
     size_t size = key + 2 + value + 1;
     reserve(item, size);
     if (fread(item->bytes, 1, size, file) != size || memcmp(item->bytes + key, "->", 2) != 0 ||
@@ -482,12 +493,13 @@ static const char manual[] =
     "  load FILE < RECORDS    dumpavail-to-records | pma-kv load packages.pool -t 4\n"
     "  put FILE KEY VALUE     pma-kv put packages.pool answer 42\n"
     "  get FILE KEY           pma-kv get packages.pool bash\n"
-    "  scan FILE [FROM [TO]]  pma-kv scan packages.pool --keys lib libb       (FROM <= key < TO)\n"
+    "  scan FILE [FROM [TO]]  pma-kv scan packages.pool --keys libb libc\n"
     "  count FILE             pma-kv count packages.pool\n"
     "  delete FILE [KEY...]   pma-kv delete packages.pool --every 3\n"
-    "  verify FILE            pma-kv verify packages.pool --against records --acked keys\n\n"
-    "load and put create the pool; get, scan, count and verify never write to it. Records are lines of "
-    "+KLEN,VLEN:KEY->VALUE with an empty one at the end, the format of cdbmake(1): load reads what scan prints.\n\n"
+    "  verify FILE            pma-kv verify packages.pool --against records\n\n"
+    "load and put create the pool; get, scan, count and verify never write to it. scan prints FROM <= key < TO. "
+    "Records are +KLEN,VLEN:KEY->VALUE and a line break each, with an empty line at the end, the format of cdbmake(1): "
+    "load reads what scan prints.\n\n"
     "Exit status: 0 fine, 1 not found or not as it should be, 2 failed.\n";
 
 int main(int argc, char **argv)

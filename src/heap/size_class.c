@@ -2,12 +2,10 @@
 #include "heap/size_class.h"
 
 #include <assert.h>
-#include <pmemalloc/stats.h>
 
 #include "heap/size_class_table.h"
 #include "media/format.h"
 
-static_assert(SIZE_CLASS_COUNT == PMA_CLASS_COUNT, "statistics have a row for each class");
 static_assert(sizeof(struct size_class) == 16, "four classes share a cache line");
 
 unsigned size_class_of_aligned(size_t bytes, size_t alignment)

@@ -269,6 +269,21 @@ void caches_untold(struct heap *heap, unsigned index, uint64_t *mallocs, int64_t
     lock_release(&heap->caches_lock);
 }
 
+uint64_t caches_hold(struct heap *heap, unsigned index)
+{
+    uint64_t held = 0;
+    lock_acquire(&heap->caches_lock);
+    for (struct thread_cache *cache = heap->caches; cache != NULL; cache = cache->next) {
+        const struct bin *bin = &cache->bins[index];
+        held += atomic_load_explicit(&bin->state, memory_order_relaxed) & 255;
+        held += (unsigned)__builtin_popcountll(atomic_load_explicit(&bin->word, memory_order_relaxed));
+        if (cache->foreign != NULL && atomic_load_explicit(&cache->foreign->bin, memory_order_relaxed) == index)
+            held += (unsigned)__builtin_popcountll(cache->foreign_mask);
+    }
+    lock_release(&heap->caches_lock);
+    return held;
+}
+
 void caches_before_fork(void)
 {
     lock_acquire(&caches_lock);

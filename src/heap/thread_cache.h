@@ -161,6 +161,9 @@ void caches_close(struct heap *heap);
 /* What the caches know and the live page has not been told yet, for one bin: mallocs and blocks in use. */
 void caches_untold(struct heap *heap, unsigned index, uint64_t *mallocs, int64_t *inuse);
 
+/* Free blocks of a bin that no bitmap knows of: in LIFOs, in words and in coalescers. All threads are idle. */
+uint64_t caches_hold(struct heap *heap, unsigned index);
+
 /* Fork: held over it; then, in the child, no cache leads to any pool. */
 void caches_before_fork(void);
 void caches_after_fork(int in_child);

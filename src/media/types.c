@@ -316,7 +316,12 @@ int types_register(struct pm *pm, char *base, struct types *types, const struct 
     int error = encode(type, fixed_address, &r);
     if (r == NULL)
         return error;
-    error = find(types, r->name, &found) ? differs(&types->layouts[found], r) : append(pm, base, types, r);
+    if (find(types, r->name, &found))
+        error = differs(&types->layouts[found], r);
+    else if (pm == NULL)
+        error = pm_fail(PMA_EREADONLY, "type \"%s\" is not registered, and the pool cannot be written", r->name);
+    else
+        error = append(pm, base, types, r);
     free(r);
     if (error == 0)
         *id = (pma_type_id)found;

@@ -44,8 +44,8 @@ struct types {
 int types_load(struct types *types, const char *base);
 void types_free(struct types *types);
 
-/* See pma_type_register; `fixed_address` tells whether raw fields are allowed. Wants the caller's lock. The new count is
- * stored with release order. */
+/* See pma_type_register; `fixed_address` tells whether raw fields are allowed. Wants the caller's lock. `pm` NULL: the pool
+ * cannot be written, only a type that is there already is found. The new count is stored with release order. */
 int types_register(struct pm *pm, char *base, struct types *types, const struct pma_type *type, bool fixed_address,
                    pma_type_id *id);
 

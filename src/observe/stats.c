@@ -129,6 +129,11 @@ void stats_recount(struct heap *heap, uint64_t *objects, uint64_t *bytes)
         objects[bin] += used;
         bytes[bin] += used * (span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES);
     }
+    for (unsigned bin = 0; bin < atomic_load(&heap->bin_count); bin++) {
+        uint64_t held = caches_hold(heap, bin);
+        objects[bin] -= held;
+        bytes[bin] -= held * size_classes[heap->bins[bin].size_class].bytes;
+    }
 }
 
 static const char *check_span(const struct heap *heap, struct span *span)

@@ -11,8 +11,8 @@
 /* Fills everything but `types` that are not asked for. */
 void stats_collect(struct heap *heap, struct pma_stats *stats);
 
-/* Counts the blocks in use of each bin from the bitmaps, which nobody may change meanwhile: all other threads idle and this
- * one's cache drained. For tests and for pmemalloc-inspect: must agree with stats_collect. */
+/* Counts the blocks in use of each bin from the bitmaps and from what lies in the caches; adds to the arrays. Nobody may change
+ * them meanwhile: all threads are idle. For tests and for pmemalloc-inspect: must agree with stats_collect. */
 void stats_recount(struct heap *heap, uint64_t *objects_by_bin, uint64_t *bytes_by_bin);
 
 /* Everything that must hold of a quiescent heap whose caches are drained or closed: bitmaps against counters, page map

@@ -22,8 +22,8 @@
 
 #define FIFO_ITEMS 16u /* enough to cover a memory access of some 100 ns at some 10 ns an item */
 #define PIECE_BYTES ((uint64_t)64 << 10)
-#define DONATE_FROM 64u  /* items on a stack that are worth sharing */
-#define LOOK_EVERY 1024u /* items between looks at who is idle, and at the clock */
+#define DONATE_FROM 4u  /* items on a stack that are worth sharing: the oldest of a depth-first stack lead furthest */
+#define LOOK_EVERY 256u /* items between looks at who is idle, and at the clock */
 
 /* length 0: an address to be marked. Otherwise a piece of a block that is marked, to be scanned. */
 struct item {
