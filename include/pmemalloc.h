@@ -97,7 +97,8 @@ PMA_API void *pma_malloc_leaf(pma_pool *pool, size_t size);
  */
 PMA_API void *pma_malloc_typed(pma_pool *pool, pma_type_id type, size_t tail_count);
 
-/* `alignment` is a power of two up to 1 GiB. The block keeps its alignment when the pool is opened elsewhere. */
+/* `alignment` is a power of two up to 1 GiB. The block keeps its alignment when the pool is opened elsewhere. In a pool at a
+ * fixed address that the program chose, the most may be less, down to 2 MiB: EINVAL. */
 PMA_API void *pma_aligned_alloc(pma_pool *pool, size_t alignment, size_t size);
 
 /* As pma_malloc, from the part on NUMA node `node` (as the kernel counts); with one part, from that. */

@@ -154,6 +154,10 @@ void *pma_aligned_alloc(pma_pool *pool, size_t alignment, size_t size)
         pm_fail(PMA_EINVAL, "the alignment %zu is not a power of two up to 1 GiB", alignment);
         return refuse(EINVAL);
     }
+    if (((uintptr_t)pool->heap.pages & (alignment - 1)) != 0) {
+        pm_fail(PMA_EINVAL, "at its fixed address the pool cannot align blocks to %zu bytes", alignment);
+        return refuse(EINVAL);
+    }
     unsigned size_class = 0;
     if (size <= SIZE_CLASS_MAX_BYTES && alignment <= PAGE_BYTES)
         size_class = size_class_of_aligned(size, alignment);
@@ -212,13 +216,20 @@ size_t pma_usable_size(const pma_pool *pool, const void *block)
 
 /* ---- free, realloc ---- */
 
+/* This thread has no cache for the pool. */
+static void refuse_free(pma_pool *pool, const void *block)
+{
+    int error = pool_writable(pool);
+    misuse_report_error(heap_of(pool), error != 0 ? error : PMA_ENOMEM, block, pma_error_detail());
+}
+
 void pma_free(pma_pool *pool, void *block)
 {
     struct thread_cache *cache = cache_of(heap_of(pool));
     if (LIKELY(cache != NULL))
         cache_free(cache, block);
     else if (block != NULL)
-        misuse_report_error(heap_of(pool), PMA_EFREE, block, pma_error_detail());
+        refuse_free(pool, block);
 }
 
 static void *allocate_like(pma_pool *pool, struct thread_cache *cache, const struct span *span, size_t size)

@@ -34,7 +34,8 @@ int pma_info(const pma_pool *pool, struct pma_info *info)
         .heap_offset = heap->mapping.heap_offset,
         .tag = heap->tag,
         .durability = heap->pm.durability,
-        .flags = pool->flags | ((superblock->flags & SUPERBLOCK_FIXED_ADDRESS) != 0 ? PMA_FIXED_ADDRESS : 0u),
+        .flags = (pool->flags & ~(unsigned)PMA_FIXED_ADDRESS) |
+                 ((superblock->flags & SUPERBLOCK_FIXED_ADDRESS) != 0 ? PMA_FIXED_ADDRESS : 0u),
         .opens = superblock->opens,
         .recoveries = superblock->recoveries,
         .open = pool->report,

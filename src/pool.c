@@ -192,7 +192,9 @@ static int attach(struct pma_pool *pool, const struct pma_options *options)
     struct heap *heap = &pool->heap;
     const struct superblock *superblock = &heap->superblock;
     void *fixed = NULL;
-    if ((superblock->flags & SUPERBLOCK_FIXED_ADDRESS) != 0 && !heap->mapping.read_only)
+    /* A reader without the flag is an inspector, who follows no raw pointers and may come while the address is taken. */
+    bool anywhere = heap->mapping.read_only && (options->flags & PMA_FIXED_ADDRESS) == 0;
+    if ((superblock->flags & SUPERBLOCK_FIXED_ADDRESS) != 0 && !anywhere)
         fixed = (void *)(uintptr_t)superblock->base_address;
     int error = mapping_map(&heap->mapping, superblock->slot_bytes, superblock->heap_offset, fixed, options->flags);
     if (error == 0)
@@ -313,15 +315,16 @@ int pma_create(const char *path, const struct pma_options *given, pma_pool **out
 
 /* ---- open ---- */
 
-static int busy(struct mapping *mapping, const char *path)
+static int busy(const char *path, bool read_only)
 {
     struct mapping watched = {.fd = -1};
     struct live_head head = {0};
-    if (mapping_watch(&watched, path) == 0)
+    bool readers = !read_only && mapping_open(&watched, path, true) == 0; /* a writer would keep this one out, too */
+    if (!readers && mapping_watch(&watched, path) == 0)
         mapping_read(&watched, &head, sizeof head, LIVE_OFFSET);
     mapping_close(&watched);
-    mapping_close(mapping);
-    mapping->fd = -1;
+    if (readers)
+        return pm_fail(PMA_EBUSY, "%s is open read-only; it cannot be opened for writing meanwhile", path);
     if (head.magic == LIVE_MAGIC && head.owner_pid != 0)
         return pm_fail(PMA_EBUSY, "%s is in use by process %" PRIu64, path, head.owner_pid);
     return pm_fail(PMA_EBUSY, "%s is in use by another process", path);
@@ -372,12 +375,13 @@ static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options
         if (error == 0)
             mark_clear_weak(&rebuild);
     }
+    if (!heap->mapping.read_only)
+        heap->superblock.opens++; /* as recoveries below */
     /* From here on the image may be overwritten, so the pool must not look clean any more. */
     if (error == 0 && !heap->mapping.read_only &&
         (heap->superblock.state != STATE_DIRTY || pool->report.replica_repaired)) {
         heap->superblock.state = STATE_DIRTY;
         heap->superblock.image_page = heap->superblock.image_bytes = heap->superblock.image_checksum = 0;
-        heap->superblock.opens++;
         superblock_commit(&heap->pm, heap->base, &heap->superblock);
     }
     if (error == 0)
@@ -438,7 +442,7 @@ int pma_open(const char *path, const struct pma_options *given, pma_pool **out)
         return PMA_ENOMEM;
     error = mapping_open(&pool->heap.mapping, path, (options.flags & PMA_READ_ONLY) != 0);
     if (error == PMA_EBUSY)
-        error = busy(&pool->heap.mapping, path);
+        error = busy(path, (options.flags & PMA_READ_ONLY) != 0);
     if (error == 0)
         error = open_pool(pool, &options);
     if (error != 0) {

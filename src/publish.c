@@ -17,7 +17,9 @@
 
 pma_ptr pma_ptr_of(const pma_pool *pool, const void *address)
 {
-    const struct heap *heap = &pool->heap;
+    const struct heap *heap = heap_of(pool);
+    if (heap == NULL)
+        return 0;
     uint64_t offset = (uintptr_t)address - (uintptr_t)heap->base;
     if (offset < heap->mapping.heap_offset || offset >= heap->mapping.length)
         return 0;
@@ -32,19 +34,33 @@ static void report_io_error(pma_pool *pool, const void *address)
         misuse_report_error(&pool->heap, PMA_EIO, address, "msync failed: what was stored is not durable");
 }
 
+/* True, and reported, if there is no pool or it is the parent process's. */
+static bool refuse_pool(pma_pool *pool, const void *address)
+{
+    int error = pool_usable(pool);
+    if (error != 0)
+        misuse_report_error(heap_of(pool), error, address, pma_error_detail());
+    return error != 0;
+}
+
 void pma_flush(pma_pool *pool, const void *address, size_t length)
 {
+    if (refuse_pool(pool, address))
+        return;
     pm_flush(&pool->heap.pm, address, length);
     report_io_error(pool, address);
 }
 
 void pma_drain(pma_pool *pool)
 {
-    pm_drain(&pool->heap.pm);
+    if (!refuse_pool(pool, NULL))
+        pm_drain(&pool->heap.pm);
 }
 
 void pma_persist(pma_pool *pool, const void *address, size_t length)
 {
+    if (refuse_pool(pool, address))
+        return;
     pm_persist(&pool->heap.pm, address, length);
     report_io_error(pool, address);
 }
@@ -61,18 +77,26 @@ static bool is_slot(const struct heap *heap, const void *slot)
 
 static bool refuse_slot(pma_pool *pool, const void *slot)
 {
-    if (pool_writable(pool) == 0 && is_slot(&pool->heap, slot))
-        return false;
-    misuse_report_error(&pool->heap, PMA_EINVAL, slot, "the slot is not an aligned word in a block of a writable pool");
-    return true;
+    int error = pool_writable(pool);
+    if (error != 0) {
+        misuse_report_error(heap_of(pool), error, slot, pma_error_detail());
+    } else if (!is_slot(&pool->heap, slot)) {
+        error = PMA_EINVAL;
+        misuse_report_error(&pool->heap, error, slot, "the slot is not an aligned word in a block of the pool");
+    }
+    return error != 0;
 }
 
 void pma_publish(pma_pool *pool, pma_ptr *slot, const void *block, size_t length)
 {
-    struct pm *pm = &pool->heap.pm;
     if (refuse_slot(pool, slot))
         return;
-    pm_persist(pm, block, length);
+    struct pm *pm = &pool->heap.pm;
+    if (block != NULL && heap_span_at(&pool->heap, block) == NULL) {
+        misuse_report_error(&pool->heap, PMA_EINVAL, block, "what is to be published is in no block of the pool");
+        return;
+    }
+    pm_persist(pm, block, block != NULL ? length : 0);
     pm_publish8(pm, slot, pma_ptr_of(pool, block));
     report_io_error(pool, slot);
 }
@@ -85,15 +109,23 @@ void pma_retire(pma_pool *pool, pma_ptr *slot)
 /* Slots of one chunk share a fence. */
 #define RETIRE_CHUNK 64u
 
+/* The block that a slot leads to; NULL, and reported, if the pointer is another pool's or no block begins there. */
+static void *retired_block(pma_pool *pool, const pma_ptr *slot)
+{
+    pma_ptr pointer = *slot;
+    void *block = pma_direct(pool, pointer);
+    if (pointer == 0 || (pointer >> 48 == pool->heap.tag && pma_usable_size(pool, block) != 0))
+        return block;
+    misuse_report(&pool->heap, slot, "the slot to be retired does not lead to the beginning of a block of the pool");
+    return NULL;
+}
+
 static void retire_chunk(pma_pool *pool, pma_ptr *const *slots, size_t count)
 {
     struct pm *pm = &pool->heap.pm;
     void *blocks[RETIRE_CHUNK];
     for (size_t i = 0; i < count; i++) {
-        blocks[i] = NULL;
-        if (refuse_slot(pool, slots[i]))
-            continue;
-        blocks[i] = pma_direct(pool, *slots[i]);
+        blocks[i] = refuse_slot(pool, slots[i]) ? NULL : retired_block(pool, slots[i]);
         if (blocks[i] != NULL) {
             pm_store8(pm, slots[i], 0);
             pm_flush(pm, slots[i], sizeof *slots[i]);
@@ -107,6 +139,8 @@ static void retire_chunk(pma_pool *pool, pma_ptr *const *slots, size_t count)
 
 void pma_retire_batch(pma_pool *pool, pma_ptr *const *slots, size_t count)
 {
+    if (count != 0 && refuse_pool(pool, slots))
+        return;
     for (size_t done = 0; done < count; done += RETIRE_CHUNK)
         retire_chunk(pool, slots + done, count - done < RETIRE_CHUNK ? count - done : RETIRE_CHUNK);
 }
@@ -147,6 +181,8 @@ int pma_publish_many(pma_pool *pool, const struct pma_update *updates, size_t co
         return error;
     if (count > PMA_PUBLISH_MAX)
         return pm_fail(PMA_EINVAL, "%zu updates at once, at most %d are possible", count, PMA_PUBLISH_MAX);
+    if (updates == NULL)
+        return pm_fail(PMA_EINVAL, "the updates are NULL");
     error = read_updates(pool, updates, count, entries);
     if (error != 0)
         return error;
@@ -211,6 +247,8 @@ int pma_root_next(const pma_pool *pool, unsigned *cursor, char *name, void **blo
     int error = pool_usable(pool);
     if (error != 0)
         return error;
+    if (cursor == NULL || name == NULL || block == NULL)
+        return pm_fail(PMA_EINVAL, "pma_root_next wants a cursor and places for name and block");
     const struct root_slot *roots = roots_table(pool->heap.base);
     error = PMA_ENOENT;
     lock_acquire(roots_lock_of(pool));

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -106,10 +107,12 @@ static inline bool refuse(int call, unsigned argument, unsigned mask, int error)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-/* For the rest of this process: an ordinary user. Meaningful for root only; others are that already. */
-static inline bool become_nobody(void)
+/* For the rest of this process: permissions count, also for root. */
+static inline bool drop_rights(void)
 {
-    return geteuid() != 0 || (setegid(65534) == 0 && seteuid(65534) == 0);
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
+    return syscall(SYS_capset, &header, none) == 0;
 }
 
 #endif

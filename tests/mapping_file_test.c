@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 
 #include "child.h"
@@ -71,10 +70,10 @@ static void an_existing_file_is_never_touched(void)
     unlink(path);
 }
 
-static int create_where_nobody_may(void *path)
+static int create_where_it_may_not(void *path)
 {
     struct mapping m;
-    EXPECT(become_nobody());
+    EXPECT(drop_rights());
     EXPECT(mapping_create(&m, path, 0600) == PMA_EACCES);
     EXPECT(detail_has(path));
     return 0;
@@ -85,7 +84,9 @@ static void directories_that_are_missing_or_closed_are_named(void)
     struct mapping m;
     CU_ASSERT_EQUAL(mapping_create(&m, in_directory("none/pool"), 0600), PMA_ENOENT);
     CU_ASSERT(detail_has("none/pool"));
-    CU_ASSERT(child_succeeds(create_where_nobody_may, (void *)(uintptr_t)in_directory("denied")));
+    chmod(directory, 0555); /* whoever runs this owns it */
+    CU_ASSERT(child_succeeds(create_where_it_may_not, (void *)(uintptr_t)in_directory("denied")));
+    chmod(directory, 0755);
     FILE *file = fopen(in_directory("file"), "w");
     CU_ASSERT_PTR_NOT_NULL_FATAL(file);
     fclose(file);
@@ -145,14 +146,47 @@ static int fsync_fails(void *path)
     EXPECT(refuse(SYS_fsync, 0, 0, EIO));
     EXPECT(mapping_link(&m) == PMA_EIO);
     EXPECT(mapping_allocate(&m, 0, MIB) == PMA_EIO); /* nobody may rely on the new length */
+    EXPECT(mapping_truncate(&m, 2 * MIB) == PMA_EIO);
     mapping_close(&m);
     EXPECT(!exists(path));
     return 0;
 }
 
+static int fsync_of_file_fails(void *path)
+{
+    struct mapping m;
+    EXPECT(mapping_create(&m, path, 0600) == 0);
+    int fd = m.fd;
+    m.fd = dup2(fd, 64); /* a bit that no other descriptor has */
+    close(fd);
+    EXPECT(refuse(SYS_fsync, 0, 64, EIO));
+    EXPECT(mapping_link(&m) == PMA_EIO);
+    EXPECT(!exists(path));
+    mapping_close(&m);
+    return 0;
+}
+
+static int fsync_of_directory_fails(void *path)
+{
+    struct mapping m;
+    EXPECT(mapping_create(&m, path, 0600) == 0);
+    int fd = m.fd;
+    m.fd = dup2(fd, 64);
+    for (int i = 3; i < 16; i++) /* so that the directory has number 8 */
+        EXPECT(i < 8 ? dup2(64, i) == i : close(i) == 0 || errno == EBADF);
+    EXPECT(refuse(SYS_fsync, 0, 8, EIO));
+    EXPECT(mapping_link(&m) == PMA_EIO);
+    EXPECT(!exists(path));
+    mapping_close(&m);
+    return 0;
+}
+
 static void what_cannot_be_made_durable_is_not_named(void)
 {
-    CU_ASSERT(child_succeeds(fsync_fails, (void *)(uintptr_t)in_directory("unsynced")));
+    void *path = (void *)(uintptr_t)in_directory("unsynced");
+    CU_ASSERT(child_succeeds(fsync_fails, path));
+    CU_ASSERT(child_succeeds(fsync_of_file_fails, path));
+    CU_ASSERT(child_succeeds(fsync_of_directory_fails, path));
 }
 
 /* ---- opening and locking ---- */
@@ -160,7 +194,7 @@ static void what_cannot_be_made_durable_is_not_named(void)
 static int open_forbidden(void *path)
 {
     struct mapping m;
-    EXPECT(become_nobody());
+    EXPECT(drop_rights());
     EXPECT(mapping_open(&m, path, false) == PMA_EACCES);
     EXPECT(detail_has(path) && detail_has("writing"));
     EXPECT(mapping_open(&m, path, true) == 0);
@@ -247,6 +281,7 @@ static void openers_of_two_processes_exclude_each_other(void)
     mapping_close(&m);
     CU_ASSERT(child_dies_of(SIGKILL, open_and_be_killed, (void *)(uintptr_t)path));
     CU_ASSERT_EQUAL(mapping_open(&m, path, false), 0); /* a lock dies with its holder */
+    CU_ASSERT(fcntl(m.fd, F_GETFD) & FD_CLOEXEC);
     mapping_close(&m);
     unlink(path);
 }
@@ -379,11 +414,31 @@ static void without_fallocate_storage_is_still_given(void)
     CU_ASSERT(child_succeeds(fallocate_unsupported, (void *)(uintptr_t)in_directory("plain")));
 }
 
+static bool write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool written = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    close(fd);
+    return written;
+}
+
+/* Mounts of this process's own: as root, or as the root of a user namespace where the system allows it. */
+static bool may_mount(void)
+{
+    char users[64], groups[64];
+    if (unshare(CLONE_NEWNS) == 0)
+        return true;
+    snprintf(users, sizeof users, "0 %u 1", (unsigned)geteuid());
+    snprintf(groups, sizeof groups, "0 %u 1", (unsigned)getegid());
+    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_text("/proc/self/uid_map", users) &&
+           write_text("/proc/self/setgroups", "deny") && write_text("/proc/self/gid_map", groups);
+}
+
 /* 2: no right to mount here. */
 static int on_a_full_device(void *unused)
 {
     (void)unused;
-    if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+    if (!may_mount())
         return 2;
     if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("none", directory, "tmpfs", 0, "size=1m") != 0)
@@ -395,6 +450,9 @@ static int on_a_full_device(void *unused)
     EXPECT(detail_has("small"));
     EXPECT(mapping_size(&m, &size) == 0 && size == MIB / 2);
     EXPECT(mapping_allocate(&m, MIB / 2, MIB / 4) == 0);
+    EXPECT(refuse(SYS_fallocate, 0, 0, EOPNOTSUPP)); /* block by block, it gets further before it fails */
+    EXPECT(mapping_allocate(&m, MIB / 2, MIB) == PMA_ENOSPC);
+    EXPECT(mapping_size(&m, &size) == 0 && size == MIB / 4 * 3);
     mapping_close(&m);
     umount(directory);
     return 0;
@@ -410,28 +468,23 @@ static void a_full_device_is_an_error_that_changes_nothing(void)
         CU_ASSERT_EQUAL(status, 0);
 }
 
-static void ignore_signal(int number)
-{
-    (void)number;
-}
-
-/* tmpfs takes back a whole fallocate when a signal arrives. */
-static int allocate_under_signals(void *path)
+/* As on a kernel where tmpfs takes back a whole fallocate when a signal arrives, and signals keep arriving: 64 MiB are never
+ * done in one go. */
+static int interrupted(void *path)
 {
     struct mapping m;
-    struct itimerval every = {{0, 2000}, {0, 2000}};
-    struct sigaction action = {.sa_handler = ignore_signal};
+    alarm(30);
     EXPECT(mapping_create(&m, path, 0600) == 0);
-    EXPECT(sigaction(SIGALRM, &action, NULL) == 0 && setitimer(ITIMER_REAL, &every, NULL) == 0);
-    EXPECT(mapping_allocate(&m, 0, 256 * MIB) == 0);
-    EXPECT(mapping_storage(&m) >= 256 * MIB);
+    EXPECT(refuse(SYS_fallocate, 3, 64 << 20, EINTR));
+    EXPECT(mapping_allocate(&m, 0, 200 * MIB) == 0);
+    EXPECT(mapping_storage(&m) >= 200 * MIB);
     mapping_close(&m);
     return 0;
 }
 
 static void signals_do_not_keep_it_from_ending(void)
 {
-    CU_ASSERT(child_succeeds(allocate_under_signals, (void *)(uintptr_t)in_directory("signals")));
+    CU_ASSERT(child_succeeds(interrupted, (void *)(uintptr_t)in_directory("signals")));
 }
 
 void pm_add_file_tests(CU_pSuite suite)

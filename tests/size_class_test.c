@@ -6,8 +6,7 @@
 #include <stdbool.h>
 
 #include "media/format.h"
-
-void size_class_tests(CU_pSuite suite);
+#include "suites.h"
 
 static bool is_power_of_two(uint32_t n)
 {

@@ -167,7 +167,8 @@ static void a_crash_in_a_commit_leaves_before_or_after(void)
             break;
         }
         bool whole = memcmp(torn + at, after + at, SUPERBLOCK_BYTES) == 0;
-        bool is_after = out.opens == 4 && out.state == STATE_DIRTY, is_before = out.opens == 3 && out.state == STATE_CLEAN;
+        bool is_after = out.opens == 4 && out.state == STATE_DIRTY,
+             is_before = out.opens == 3 && out.state == STATE_CLEAN;
         CU_ASSERT(second || whole ? is_after : is_before);
     }
     /* The first commit of all, over nothing: no pool, or the pool. */
@@ -262,7 +263,7 @@ static void what_is_no_pool_is_called_so(void)
     CU_ASSERT_EQUAL(superblock_choose(image, 1 << 30, PATH, &out, &damaged), PMA_ENOTPOOL);
     memset(image, 0xff, REPLICAS);
     CU_ASSERT_EQUAL(superblock_choose(image, 1 << 30, PATH, &out, &damaged), PMA_ENOTPOOL);
-    strcpy(image, "#!/bin/sh\n");
+    memcpy(image, "#!/bin/sh\n", 10);
     CU_ASSERT_EQUAL(superblock_choose(image, 1 << 30, PATH, &out, &damaged), PMA_ENOTPOOL);
     free(image);
 }
@@ -292,7 +293,7 @@ static void a_file_that_is_too_short_is_told_with_both_lengths(void)
 
 static void every_field_is_checked(void)
 {
-    struct superblock sb = sound();
+    struct superblock sb;
     struct geometry g = geometry_of(CAPACITY);
     LIE(opens, 99, 0);
     LIE(version, 0, PMA_ECORRUPT);
@@ -340,6 +341,18 @@ static void every_field_is_checked(void)
     LIE(reserved[255], 1, PMA_ECORRUPT);
     LIE(node, UINT32_MAX, 0);
 
+    /* A geometry that is right for a capacity that is not: what would overflow would agree with itself. */
+    static const uint64_t capacities[] = {
+        0, 1, 31, CAPACITY_MAX / PAGE_BYTES + 1, UINT64_C(1) << 50, UINT64_MAX / 2, UINT64_MAX};
+    for (size_t i = 0; i < sizeof capacities / sizeof *capacities; i++) {
+        g = geometry_of(capacities[i]);
+        sb = sound();
+        sb.capacity_pages = g.capacity_pages, sb.reserve_pages = g.reserve_pages;
+        sb.heap_offset = g.heap_offset, sb.slot_bytes = g.slot_bytes;
+        sb.heap_pages = sb.image_bytes = 0;
+        CU_ASSERT_EQUAL(judge(sb, UINT64_MAX), PMA_ECORRUPT);
+    }
+    sb = sound();
     sb.image_bytes = 0, sb.image_page = UINT64_MAX; /* no image: nothing said */
     CU_ASSERT_EQUAL(judge(sb, UINT64_MAX), 0);
     sb = sound();

@@ -51,6 +51,21 @@ static int load(const char *base, uint32_t *count)
     return error;
 }
 
+static struct type_record *record_at(char *base, size_t offset)
+{
+    return (struct type_record *)(void *)(base + RECORDS + offset);
+}
+
+static void seal(struct type_record *r, size_t bytes)
+{
+    r->checksum = checksum64(r, bytes, offsetof(struct type_record, checksum));
+}
+
+static void set_commit(char *base, uint32_t count, uint32_t bytes)
+{
+    ((struct type_table *)(void *)(base + TYPES_OFFSET))->commit = (uint64_t)bytes << 32 | count;
+}
+
 static const struct pma_field node_fields[] = {
     {0, PMA_FIELD_TAGGED, 0}, {16, PMA_FIELD_SELF_RELATIVE, 7}, {40, PMA_FIELD_TAGGED | PMA_FIELD_WEAK, 0}};
 static const struct pma_field tail_fields[] = {{8, PMA_FIELD_TAGGED, 3}};
@@ -194,16 +209,16 @@ static void shapes_that_cannot_be_are_refused(void)
         {"x", 48, &only_weak, 1, {0, 0, NULL, 0}},
         {"x", 48, &raw, 1, {0, 0, NULL, 0}},
         {"x", 48, &weak_raw, 1, {0, 0, NULL, 0}},
-        {"x", 48, NULL, 0, {48, 0, &ok, 1}},      /* fields in a tail of nothing */
-        {"x", 48, NULL, 0, {48, 8, NULL, 1}},     /* fields without an array */
-        {"x", 48, NULL, 0, {49, 8, NULL, 0}},     /* beyond the size */
+        {"x", 48, NULL, 0, {48, 0, &ok, 1}},  /* fields in a tail of nothing */
+        {"x", 48, NULL, 0, {48, 8, NULL, 1}}, /* fields without an array */
+        {"x", 48, NULL, 0, {49, 8, NULL, 0}}, /* beyond the size */
         {"x", 48, NULL, 0, {SIZE_MAX, 8, NULL, 0}},
-        {"x", 48, &ok, 1, {0, 8, NULL, 0}},       /* over a field */
+        {"x", 48, &ok, 1, {0, 8, NULL, 0}}, /* over a field */
         {"x", 48, &ok, 1, {7, 8, NULL, 0}},
-        {"x", 48, NULL, 0, {44, 8, &ok, 1}},      /* fields that are not aligned */
+        {"x", 48, NULL, 0, {44, 8, &ok, 1}}, /* fields that are not aligned */
         {"x", 48, NULL, 0, {48, 12, &ok, 1}},
         {"x", 48, NULL, 0, {48, 4, &ok, 1}},
-        {"x", 48, NULL, 0, {48, 8, &late, 1}},    /* beyond the element */
+        {"x", 48, NULL, 0, {48, 8, &late, 1}}, /* beyond the element */
         {"x", 48, NULL, 0, {48, 8, &odd, 1}},
         {"x", 48, NULL, 0, {48, 8, &raw, 1}},
         {"x", 48, NULL, 0, {48, 8, &four, 1}},
@@ -238,7 +253,11 @@ static void shapes_at_the_edge_are_taken(void)
         {"3", 0, NULL, 0, {0, 8, &first, 1}},
         {"4", 16, &first, 1, {12, 1, NULL, 0}}, /* struct { ptr; int; char text[]; } */
         {"5", 8, &first, 1, {8, 8, &first, 1}},
-        {"6", 8 * PMA_TYPE_FIELD_MAX, many, PMA_TYPE_FIELD_MAX, {8 * PMA_TYPE_FIELD_MAX, 8192, many, PMA_TYPE_FIELD_MAX}},
+        {"6",
+         8 * PMA_TYPE_FIELD_MAX,
+         many,
+         PMA_TYPE_FIELD_MAX,
+         {8 * PMA_TYPE_FIELD_MAX, 8192, many, PMA_TYPE_FIELD_MAX}},
         {"7", 9, NULL, 0, {7, 0, NULL, 0}}, /* an offset without a tail means nothing */
     };
     struct table t = new_table();
@@ -274,6 +293,14 @@ static void the_table_is_full_when_all_ids_are_taken(void)
     strcpy(name, "type 500");
     CU_ASSERT(add(&t, &type, &id) == 0 && id == 500);
     CU_ASSERT(load(t.base, &count) == 0 && count == PMA_TYPE_MAX);
+    /* A table that has one more, and would be sound. */
+    struct type_record *r = record_at(t.base, 1022 * 112);
+    *r = *record_at(t.base, 0);
+    r->id = PMA_TYPE_MAX;
+    strcpy(r->name, "one more");
+    seal(r, 112);
+    set_commit(t.base, 1023, 1023 * 112);
+    CU_ASSERT_EQUAL(load(t.base, &count), PMA_ECORRUPT);
     drop(&t);
 }
 
@@ -300,6 +327,17 @@ static void the_table_is_full_when_its_bytes_are_taken(void)
     CU_ASSERT_EQUAL(add(&t, &type, &id), 0);
     CU_ASSERT(load(t.base, &count) == 0 && count == PMA_TYPE_FIRST + 8);
     CU_ASSERT_EQUAL(add(&t, &plain_type, &id), PMA_EFULL);
+    /* What lies behind the table is not read: it ends where the allocation ends. */
+    set_commit(t.base, 9, 131008);
+    CU_ASSERT_EQUAL(load(t.base, &count), PMA_ECORRUPT);
+    set_commit(t.base, 9, 131008 + 112);
+    CU_ASSERT_EQUAL(load(t.base, &count), PMA_ECORRUPT);
+    set_commit(t.base, 8, 131008);
+    CU_ASSERT_EQUAL(load(t.base, &count), 0);
+    struct type_record *last = record_at(t.base, 7 * 16496);
+    last->fields++;
+    last->bytes += 16;
+    CU_ASSERT_EQUAL(load(t.base, &count), PMA_ECORRUPT);
     drop(&t);
 }
 
@@ -352,21 +390,6 @@ static void every_single_bit_flip_is_noticed(void)
     drop(&t);
 }
 
-static struct type_record *record_at(char *base, size_t offset)
-{
-    return (struct type_record *)(void *)(base + RECORDS + offset);
-}
-
-static void seal(struct type_record *r, size_t bytes)
-{
-    r->checksum = checksum64(r, bytes, offsetof(struct type_record, checksum));
-}
-
-static void set_commit(char *base, uint32_t count, uint32_t bytes)
-{
-    ((struct type_table *)(void *)(base + TYPES_OFFSET))->commit = (uint64_t)bytes << 32 | count;
-}
-
 static void hostile_commit_words_are_refused(void)
 {
     struct table t = new_table();
@@ -375,9 +398,9 @@ static void hostile_commit_words_are_refused(void)
     CU_ASSERT_EQUAL(add(&t, &plain_type, &id), 0);
     CU_ASSERT_EQUAL(add(&t, &node_type, &id), 0);
     static const uint32_t words[][2] = {
-        {0, 288},          {1, 288},          {2, 287}, {2, 289},          {3, 288},          {2, 0},   {0, 1},
-        {UINT32_MAX, 288}, {2, UINT32_MAX},   {1, 112}, {1023, 131008},    {2, 131009},       {3, 300}, {1, 100},
-        {UINT32_MAX, 0},   {0, UINT32_MAX},   {3, 400}, {1022, 131008},    {2, 131008},
+        {0, 288},          {1, 288},        {2, 287}, {2, 289},       {3, 288},    {2, 0},   {0, 1},
+        {UINT32_MAX, 288}, {2, UINT32_MAX}, {1, 112}, {1023, 131008}, {2, 131009}, {3, 300}, {1, 100},
+        {UINT32_MAX, 0},   {0, UINT32_MAX}, {3, 400}, {1022, 131008}, {2, 131008},
     };
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         set_commit(t.base, words[i][0], words[i][1]);
@@ -430,6 +453,9 @@ static void every_field_of_a_record_is_checked(void)
     LIE(name[0], '\0');
     LIE(name[63], 'x');
     *r = good;
+    memset(r->name, 0, 64);
+    seal(r, bytes);
+    CU_ASSERT_EQUAL(load(t.base, &count), PMA_ECORRUPT);
     memset(r->name, 'x', 64);
     seal(r, bytes);
     CU_ASSERT_EQUAL(load(t.base, &count), PMA_ECORRUPT);
@@ -447,6 +473,24 @@ static void every_field_of_a_record_is_checked(void)
     f[2].offset_kind ^= UINT64_C(1) << 58;
     seal(r, bytes);
     CU_ASSERT_EQUAL(load(t.base, &count), 0);
+    struct type_record *plain = record_at(t.base, 0);
+    plain->tail_offset = 8; /* of a tail that is not there */
+    seal(plain, 112);
+    CU_ASSERT_EQUAL(load(t.base, &count), PMA_ECORRUPT);
+    plain->tail_offset = 0;
+    seal(plain, 112);
+    /* As many fields as there is room for, and too many. */
+    for (uint16_t fields = PMA_TYPE_FIELD_MAX; fields <= PMA_TYPE_FIELD_MAX + 1; fields++) {
+        *r = good;
+        r->fields = fields, r->tail_fields = 0, r->tail_offset = r->tail_stride = 0;
+        r->bytes = 112 + 16u * fields;
+        r->size = 8u * fields;
+        for (uint16_t i = 0; i < fields; i++)
+            f[i] = (struct type_field){(uint64_t)PMA_FIELD_TAGGED << 48 | 8u * i, 0};
+        seal(r, r->bytes);
+        set_commit(t.base, 2, 112 + r->bytes);
+        CU_ASSERT_EQUAL(load(t.base, &count), fields == PMA_TYPE_FIELD_MAX ? 0 : PMA_ECORRUPT);
+    }
     drop(&t);
 }
 

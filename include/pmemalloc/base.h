@@ -83,7 +83,8 @@ enum pma_placement { PMA_PLACE_LOCAL_FIRST = 0, PMA_PLACE_LOCAL_ONLY, PMA_PLACE_
 
 enum pma_open_flags {
     PMA_READ_ONLY = 1u << 0,     /* the file is never written; a pool that needs recovery is recovered in memory only */
-    PMA_FIXED_ADDRESS = 1u << 1, /* map at the same address for ever, so that raw pointers stay valid */
+    PMA_FIXED_ADDRESS = 1u << 1, /* map at the same address for ever, so that raw pointers stay valid. Said at creation,
+                                  * it holds for each open; only a reader says it again, or may get another address */
     PMA_PREFAULT = 1u << 2,      /* touch every page at open and growth: no page faults later */
     PMA_HUGE_PAGES = 1u << 3,    /* ask for transparent huge pages */
     PMA_HARDENED = 1u << 4,      /* check every free at once, at the price of the per-thread LIFO */
@@ -166,8 +167,9 @@ struct pma_update {
 };
 
 /*
- * Called for a mistake that has no return value to carry it: a wrong free (PMA_EFREE) or a failed msync (PMA_EIO).
- * When it returns, the call has changed nothing.
+ * Called for a mistake that has no return value to carry it: a wrong free (PMA_EFREE), a slot or block of pma_publish or
+ * pma_retire that is not the pool's (PMA_EINVAL), a pool that is NULL, the parent's or read-only (PMA_EINVAL, PMA_EFORKED,
+ * PMA_EREADONLY), or a failed msync (PMA_EIO). When it returns, the call has changed nothing.
  */
 typedef void (*pma_error_handler)(pma_pool *pool, int error, const void *address, const char *message, void *arg);
 

@@ -91,13 +91,11 @@ void central_put_empty(struct heap *heap, struct span *span)
 
 void central_check(struct heap *heap, struct span *span)
 {
-    /* The span may be another incarnation by now. It is in this list exactly if, under the list's lock, it says that it is in
-     * central and of this bin: a span of another bin could only come here under the lock that we hold. */
+    /* The span may be another incarnation by now. It is in this list exactly if, under the list's lock, its owner says so. */
     unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
     struct central *central = &heap->centrals[bin];
     lock_acquire(&central->lock);
-    bool empty = atomic_load(&span->owner) == OWNER_CENTRAL &&
-                 atomic_load_explicit(&span->bin, memory_order_relaxed) == bin && span_all_free(span);
+    bool empty = atomic_load(&span->owner) == owner_central(bin) && span_all_free(span);
     if (empty) {
         unlink_partial(central, span);
         atomic_store(&span->owner, OWNER_DEAD);
@@ -111,11 +109,12 @@ void central_check(struct heap *heap, struct span *span)
 
 void central_put(struct heap *heap, struct span *span)
 {
-    struct central *central = &heap->centrals[atomic_load_explicit(&span->bin, memory_order_relaxed)];
+    unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
+    struct central *central = &heap->centrals[bin];
     span->place = PLACE_NONE;
     lock_acquire(&central->lock);
     link_partial(central, span);
-    atomic_store(&span->owner, OWNER_CENTRAL); /* seq_cst, then look: a free that saw the old owner is seen here */
+    atomic_store(&span->owner, owner_central(bin)); /* seq_cst, then look: a free that saw the old owner is seen here */
     bool empty = span_all_free(span);
     lock_release(&central->lock);
     if (empty)

@@ -3,7 +3,7 @@
  * Central: per bin, the spans that no thread owns. Partial ones are kept by fullness and handed out fullest first, so that
  * sparse ones drain; empty ones keep their word on the medium and wait for their bin, until somebody needs their pages.
  *
- *     span on a partial list of bin b  <=>  owner = OWNER_CENTRAL and span->bin = b      both only under lock b
+ *     span on a partial list of bin b  <=>  owner = owner_central(b)      changes only under lock b
  */
 #ifndef HEAP_CENTRAL_H
 #define HEAP_CENTRAL_H

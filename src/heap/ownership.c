@@ -41,13 +41,22 @@ void partial_unlink(struct bin *bin, struct span *span)
 
 bool span_detach_full(struct thread_cache *cache, struct span *span)
 {
+    unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed), words = span->words;
+    _Atomic uint64_t *remote = span_remote(span);
     span->place = PLACE_NONE;
     atomic_store(&span->owner, OWNER_FULL);
+    /* From here on it may be somebody else's, and even another incarnation: nothing plain of it is read any more, and what
+     * comes back need not be of the same bin. */
     bool any = false;
-    for (unsigned k = 0; k < span->words; k++)
-        any |= atomic_load(&span_remote(span)[k]) != 0;
+    for (unsigned k = 0; k < words; k++)
+        any |= atomic_load(&remote[k]) != 0;
     uintptr_t expected = OWNER_FULL;
-    return !(any && atomic_compare_exchange_strong(&span->owner, &expected, (uintptr_t)cache));
+    if (!any || !atomic_compare_exchange_strong(&span->owner, &expected, (uintptr_t)cache))
+        return true;
+    if (atomic_load_explicit(&span->bin, memory_order_relaxed) == bin)
+        return false;
+    span_hand_on(cache, span);
+    return true;
 }
 
 void span_hand_on(struct thread_cache *cache, struct span *span)
@@ -89,7 +98,7 @@ void foreign_flush(struct thread_cache *cache)
     if (span == NULL)
         return;
     unsigned k = cache->foreign_word;
-    uint64_t mask = cache->foreign_mask;
+    uint64_t mask = cache->foreign_mask, full = span_full_word(span, k);
     cache->foreign = NULL;
     uint64_t old = atomic_fetch_or(&span_remote(span)[k], mask);
     if (UNLIKELY((old & mask) != 0))
@@ -100,9 +109,9 @@ void foreign_flush(struct thread_cache *cache)
             span_collect(its_heap(cache), span);
             adopted(cache, span);
         }
-    } else if (owner == OWNER_CENTRAL) {
+    } else if (owner_is_central(owner)) {
         uint64_t local = atomic_load_explicit(&span->bits[k], memory_order_relaxed);
-        if ((old | mask | local) == span_full_word(span, k))
+        if ((old | mask | local) == full)
             central_check(its_heap(cache), span);
     }
 }

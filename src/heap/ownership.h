@@ -15,7 +15,8 @@
  * A foreign free is a fetch_or (seq_cst) into the remote word; bits that were set already are a double free. Then it loads
  * the owner again: FULL: adopt and collect. CENTRAL, and the word is complete: central_check. A thread: that one collects
  * when it runs dry. Store-then-load on both sides, so one of the two always sees the other. After the fetch_or the span may
- * be another incarnation: harmless, as descriptors are type-stable and a spurious adoption only detaches later.
+ * be another incarnation: harmless, as descriptors are type-stable, only atomics are read, and a spurious adoption only
+ * detaches later.
  */
 #ifndef HEAP_OWNERSHIP_H
 #define HEAP_OWNERSHIP_H

@@ -52,18 +52,23 @@ static struct span *new_span(struct heap *heap, struct thread_cache *cache, unsi
     return span;
 }
 
-static struct span *next_span(struct heap *heap, struct thread_cache *cache, struct bin *bin)
+static struct span *known_span(struct heap *heap, struct thread_cache *cache, struct bin *bin)
 {
     struct span *span = bin->partial_head;
     if (span != NULL) {
         partial_unlink(bin, span);
         return span;
     }
-    span = central_take(heap, bin->index, (uintptr_t)cache);
+    return central_take(heap, bin->index, (uintptr_t)cache);
+}
+
+static struct span *next_span(struct heap *heap, struct thread_cache *cache, struct bin *bin)
+{
+    struct span *span = known_span(heap, cache, bin);
     if (span == NULL)
         span = new_span(heap, cache, bin->index);
-    if (span == NULL) /* others may have handed something on since */
-        span = central_take(heap, bin->index, (uintptr_t)cache);
+    if (span == NULL) /* draining the cache may have adopted one, and others may have handed one on */
+        span = known_span(heap, cache, bin);
     return span;
 }
 

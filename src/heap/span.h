@@ -17,7 +17,7 @@
  * Owner (see ownership.h for how it changes):
  *     OWNER_DEAD     empty and on a list of empties, or being made; nobody may free into it
  *     OWNER_FULL     no free block that its last owner knew of, on no list; the first free adopts it
- *     OWNER_CENTRAL  on the central list of its bin
+ *     OWNER_CENTRAL  on the central list of its bin, which owner_central(bin) names
  *     OWNER_LARGE    a large block in use
  *     else           the thread cache that owns it
  */
@@ -31,6 +31,17 @@
 #include <stdbool.h>
 
 enum { OWNER_DEAD = 0, OWNER_FULL = 1, OWNER_CENTRAL = 2, OWNER_LARGE = 3, OWNER_STATES = 4 };
+
+/* A span in central names its bin in the owner word, so that one load tells which list it is on. Caches are aligned, so
+ * that the lowest bits tell all cases apart. */
+static inline uintptr_t owner_central(unsigned bin)
+{
+    return OWNER_CENTRAL + (uintptr_t)bin * OWNER_STATES;
+}
+static inline bool owner_is_central(uintptr_t owner)
+{
+    return owner % OWNER_STATES == OWNER_CENTRAL;
+}
 
 /* Where a span that a thread owns stands. */
 enum span_place { PLACE_NONE, PLACE_CURRENT, PLACE_PARTIAL };

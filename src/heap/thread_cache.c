@@ -141,6 +141,8 @@ void bin_tell(struct thread_cache *cache, struct bin *bin)
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
     uint64_t mallocs;
     int64_t inuse;
+    if (bin->releases != 0)
+        atomic_fetch_add_explicit(&heap->slow_paths, bin->releases, memory_order_relaxed);
     bin->releases = 0;
     bin_figures(bin, &mallocs, &inuse);
     uint64_t allocated = mallocs - atomic_load_explicit(&bin->told_mallocs, memory_order_relaxed);
@@ -188,14 +190,19 @@ static unsigned bins_in_use(const struct heap *heap)
     return atomic_load_explicit(&heap->bin_count, memory_order_acquire);
 }
 
+/* As in take_apart: what waits in LIFOs and in the coalescer first, as it may be of spans that are this thread's own. */
 void cache_drain(struct thread_cache *cache, unsigned except)
 {
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
-    for (unsigned index = 0; index < bins_in_use(heap); index++) {
+    unsigned bins = bins_in_use(heap);
+    for (unsigned index = 0; index < bins; index++)
+        if (index != except)
+            drain_lifo(cache, &cache->bins[index]);
+    foreign_flush(cache);
+    for (unsigned index = 0; index < bins; index++) {
         struct bin *bin = &cache->bins[index];
         if (index == except || bin->block_bytes == 0)
             continue;
-        drain_lifo(cache, bin);
         struct span *span = bin->current;
         if (span != NULL) {
             int32_t in_word = __builtin_popcountll(atomic_load_explicit(&bin->word, memory_order_relaxed));
@@ -212,7 +219,6 @@ void cache_drain(struct thread_cache *cache, unsigned except)
             }
         }
     }
-    foreign_flush(cache);
 }
 
 /* First all LIFOs: releasing their blocks may adopt spans into any bin. Then the spans. */

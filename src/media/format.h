@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What survives: every byte of the metadata of a part file. docs/format.md says the same in prose; format_test.c holds the
- * two together. All numbers are little-endian; offsets are from the start of the part file.
+ * What survives: every byte of the metadata of a part file. docs/format.md says the same in prose. All numbers are
+ * little-endian; offsets are from the start of the part file.
  *
  *     offset     bytes      what
  *     0          4096       superblock replica A

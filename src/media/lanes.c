@@ -71,12 +71,12 @@ void lane_commit(struct pm *pm, char *base, unsigned index, const struct lane_en
     pm_publish8(pm, &lane->retired, log.sequence);
 }
 
+/* The heap ends with a page: an aligned word that begins in it ends in it. */
 static int check_entries(const struct lane *lane, unsigned index, uint64_t heap_offset, uint64_t heap_end)
 {
     for (uint64_t i = 0; i < lane->count; i++) {
         uint64_t offset = lane->entries[i].offset;
-        if (offset % sizeof(uint64_t) != 0 || offset < heap_offset || offset >= heap_end ||
-            heap_end - offset < sizeof(uint64_t))
+        if (offset % sizeof(uint64_t) != 0 || offset < heap_offset || offset >= heap_end)
             return pm_fail(PMA_ECORRUPT,
                            "publish lane %u: entry %" PRIu64 " of %" PRIu64 " has offset %#" PRIx64
                            ", not an aligned word in the heap %#" PRIx64 "..%#" PRIx64,

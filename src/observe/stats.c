@@ -75,11 +75,11 @@ static void collect_pages(struct heap *heap, struct pma_stats *stats)
     lock_release(&heap->page_heap.lock);
 }
 
-static uint64_t metadata_bytes(struct heap *heap)
+static uint64_t metadata_bytes(struct heap *heap, uint64_t pages)
 {
     /* Tables that are indexed by page are touched only as far as the file reaches. */
     uint64_t per_page = sizeof *heap->page_map + sizeof *heap->page_heap.nodes;
-    return atomic_load(&heap->arena.bytes) + heap->page_heap.pages * per_page;
+    return atomic_load(&heap->arena.bytes) + pages * per_page;
 }
 
 void stats_collect(struct heap *heap, struct pma_stats *stats)
@@ -106,7 +106,7 @@ void stats_collect(struct heap *heap, struct pma_stats *stats)
     collect_pages(heap, stats);
     mapping_size(&heap->mapping, &stats->file_bytes);
     stats->device_bytes = mapping_storage(&heap->mapping);
-    stats->metadata_bytes = metadata_bytes(heap);
+    stats->metadata_bytes = metadata_bytes(heap, stats->pages_total);
     pm_counters(&stats->flushes, &stats->fences);
     stats->slow_paths = atomic_load(&heap->slow_paths);
     stats->growths = atomic_load(&heap->growths);

@@ -17,7 +17,7 @@ static void remember(const char *sentence)
         memcpy(thread->detail, sentence, strlen(sentence) + 1);
 }
 
-int pm_fail(int error, const char *format, ...)
+int(pm_fail)(int error, const char *format, ...)
 {
     int saved = errno;
     char sentence[DETAIL_BYTES];
@@ -57,7 +57,7 @@ static int code_of(int system_errno)
     }
 }
 
-int pm_fail_errno(int system_errno, const char *format, ...)
+int(pm_fail_errno)(int system_errno, const char *format, ...)
 {
     int saved = errno;
     char sentence[DETAIL_BYTES], text[100];

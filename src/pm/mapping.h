@@ -57,7 +57,8 @@ int mapping_punch(struct mapping *m, uint64_t offset, uint64_t length);
 uint64_t mapping_storage(const struct mapping *m); /* bytes the file system has given */
 
 /* Maps `length` bytes with the layout above. `fixed` (or NULL) is the wanted base, a multiple of 2 MiB: PMA_EADDRESS if it is
- * not free. The alignment of the heap is then what `fixed` makes it. */
+ * not free. The alignment of the heap is then what `fixed` makes it. Without it, PMA_FIXED_ADDRESS in the flags asks for a place
+ * that other processes have free as well. */
 int mapping_map(struct mapping *m, size_t length, size_t heap_offset, void *fixed, unsigned flags);
 /* Fills in `pm` for this mapping, choosing the durability if `wanted` is AUTO. */
 int mapping_persistence(const struct mapping *m, enum pma_durability wanted, struct pm *pm);

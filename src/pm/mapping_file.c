@@ -251,11 +251,11 @@ static int check_limit(const struct mapping *m, uint64_t size)
     return 0;
 }
 
-/* 0 or an errno value. tmpfs undoes a whole fallocate when any signal arrives, so with a profiling timer a large one never
- * ends: it is cut into pieces, which halve at each signal down to what gets through. */
+/* 0 or an errno value. Many kernels undo a whole fallocate on tmpfs when a signal arrives, so that with a profiling timer a
+ * large one never ends: it is cut into pieces, which halve at each signal down to what gets through. */
 static int allocate_pieces(int fd, uint64_t offset, uint64_t length)
 {
-    uint64_t piece = UINT64_C(1) << 30;
+    uint64_t piece = UINT64_C(64) << 20;
     while (length > 0) {
         uint64_t n = length < piece ? length : piece;
         int error = fallocate(fd, 0, (off_t)offset, (off_t)n) == 0 ? 0 : errno;

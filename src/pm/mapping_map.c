@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -24,8 +25,8 @@
 
 static int reserve_fixed(struct mapping *m, size_t length, void *fixed)
 {
-    if ((uintptr_t)fixed % MAP_ALIGNMENT != 0 || (uintptr_t)fixed > UINTPTR_MAX - length)
-        return pm_fail(PMA_EADDRESS, "%s cannot be mapped at %p: not a multiple of 2 MiB, or too high", m->path, fixed);
+    if ((uintptr_t)fixed % MAP_ALIGNMENT != 0)
+        return pm_fail(PMA_EADDRESS, "%s cannot be mapped at %p: not a multiple of 2 MiB", m->path, fixed);
     char *got =
         mmap(fixed, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     if (got == MAP_FAILED)
@@ -59,6 +60,24 @@ static int reserve_anywhere(struct mapping *m, size_t length, size_t heap_offset
         munmap(got + before + length, slack - before);
     m->reservation = m->base = got + before;
     return 0;
+}
+
+/* A place that other processes have free as well: 32 to 80 TiB, between what is linked low and what kernels place high. Where
+ * that is not to be had (39-bit addresses, a sanitizer's ranges) the kernel's choice has to do. */
+#define REMOTE_FIRST ((uint64_t)32 << 40)
+#define REMOTE_BYTES ((uint64_t)48 << 40)
+
+static int reserve_remote(struct mapping *m, size_t length, size_t heap_offset)
+{
+    for (unsigned attempts = 0; attempts < 8; attempts++) {
+        uint64_t random;
+        if (getrandom(&random, sizeof random, 0) != sizeof random)
+            break;
+        uint64_t heap = REMOTE_FIRST + random % (REMOTE_BYTES / HEAP_ALIGNMENT) * HEAP_ALIGNMENT;
+        if (reserve_fixed(m, length, (void *)(uintptr_t)(heap - heap_offset)) == 0)
+            return 0;
+    }
+    return reserve_anywhere(m, length, heap_offset);
 }
 
 /* ---- mapping the file ---- */
@@ -117,7 +136,9 @@ int mapping_map(struct mapping *m, size_t length, size_t heap_offset, void *fixe
 {
     if (heap_offset == 0 || heap_offset % MAP_ALIGNMENT != 0 || length <= heap_offset || length > INT64_MAX)
         return pm_fail(PMA_EINVAL, "%s cannot be mapped: %zu bytes with the heap at %zu", m->path, length, heap_offset);
-    int error = fixed != NULL ? reserve_fixed(m, length, fixed) : reserve_anywhere(m, length, heap_offset);
+    int error = fixed != NULL                      ? reserve_fixed(m, length, fixed)
+                : (flags & PMA_FIXED_ADDRESS) != 0 ? reserve_remote(m, length, heap_offset)
+                                                   : reserve_anywhere(m, length, heap_offset);
     if (error != 0)
         return error;
     m->length = m->reservation_length = length;

@@ -257,6 +257,12 @@ static bool fetch(struct worker *worker)
         size_t share = (marking->shared.count + marking->workers - 1) / marking->workers;
         while (share-- > 0 && push(&worker->stack, marking->shared.item[marking->shared.count - 1]))
             marking->shared.count--;
+        if (worker->stack.count == 0) { /* no memory even for that: all stop */
+            atomic_store(&marking->failed, true);
+            marking->done = true;
+            more = false;
+            pthread_cond_broadcast(&marking->wake);
+        }
     }
     lock_release(&marking->lock);
     return more;

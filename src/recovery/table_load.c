@@ -37,6 +37,8 @@ static const char *word_fault(const struct heap *heap, uint32_t page, const stru
 {
     if (word->pages > heap->superblock.heap_pages - page)
         return "the span reaches beyond the end of the heap";
+    if (word->kind != SPAN_INTERNAL && (uint64_t)page + word->pages > heap->superblock.capacity_pages)
+        return "the span reaches into the reserve, where only the library's own may lie";
     if (word->type >= heap->types.count)
         return "the type is not registered";
     uint64_t least = word->type >= PMA_TYPE_FIRST ? heap->types.layouts[word->type].size : 0;

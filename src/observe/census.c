@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "observe/census.h"
+#include "heap/span_table.h"
+
+static uint64_t block_bytes(const struct span *span)
+{
+    return span->block_bytes != 0 ? span->block_bytes : (uint64_t)span->pages * PAGE_BYTES;
+}
+
+/* Bitmap word k of the blocks in use; a large block has one bit. */
+static uint64_t used_word(struct span *span, unsigned k)
+{
+    if (span->kind == SPAN_LARGE)
+        return atomic_load(&span->owner) == OWNER_LARGE;
+    if (span->kind != SPAN_SMALL)
+        return 0;
+    uint64_t free = atomic_load_explicit(&span->bits[k], memory_order_relaxed) |
+                    atomic_load_explicit(&span_remote(span)[k], memory_order_relaxed);
+    return span_full_word(span, k) & ~free;
+}
+
+static unsigned used_words(const struct span *span)
+{
+    return span->kind == SPAN_LARGE ? 1 : span->words;
+}
+
+static struct census_block block_of(const struct heap *heap, const struct span *span, uint32_t index)
+{
+    return (struct census_block){.offset = (uint64_t)(span->start - heap->base) + index * block_bytes(span),
+                                 .bytes = block_bytes(span),
+                                 .type = span->type,
+                                 .size_class = span->size_class};
+}
+
+bool census_find(const struct heap *heap, uint64_t offset, struct census_block *block)
+{
+    if (offset >= heap->mapping.length)
+        return false;
+    struct span *span = heap_span_at(heap, heap->base + offset);
+    if (span == NULL || (span->kind != SPAN_SMALL && span->kind != SPAN_LARGE))
+        return false;
+    uint64_t inside = offset - (uint64_t)(span->start - heap->base);
+    uint32_t index = span->kind == SPAN_SMALL ? span_block_around(span, inside) : 0;
+    if (index >= span->blocks || (used_word(span, index / 64) >> index % 64 & 1) == 0)
+        return false;
+    *block = block_of(heap, span, index);
+    return true;
+}
+
+/* The span of the other heap over the same pages, or NULL: both were read from the same table. */
+static struct span *counterpart(const struct heap *other, const struct span *span)
+{
+    return other != NULL ? heap_span_at(other, other->pages + (size_t)span->page * PAGE_BYTES) : NULL;
+}
+
+void census_difference(const struct heap *heap, const struct heap *other,
+                       void (*visit)(void *arg, const struct census_block *block), void *arg)
+{
+    uint32_t page = 0;
+    for (struct span *span; (span = span_next(heap, &page)) != NULL;) {
+        struct span *twin = counterpart(other, span);
+        for (unsigned k = 0; k < used_words(span); k++) {
+            uint64_t bits = used_word(span, k) & ~(twin != NULL ? used_word(twin, k) : 0);
+            for (; bits != 0; bits &= bits - 1) {
+                struct census_block block = block_of(heap, span, k * 64 + (unsigned)__builtin_ctzll(bits));
+                visit(arg, &block);
+            }
+        }
+    }
+}
+
+/* ---- pointer fields ---- */
+
+struct search {
+    const struct heap *heap;
+    void (*visit)(void *arg, const struct census_pointer *pointer);
+    void *arg;
+    struct census_block holder;
+};
+
+/* Where a field that is not null leads; an offset outside the pool for another pool's tag. */
+static uint64_t target_of(const struct heap *heap, const struct type_field *field, uint64_t at, uint64_t word)
+{
+    switch (field_kind(field)) {
+    case PMA_FIELD_TAGGED:
+        return word >> 48 == heap->tag ? word & PMA_OFFSET_MASK : UINT64_MAX;
+    case PMA_FIELD_RAW:
+        return word - heap->superblock.base_address;
+    default:
+        return at + word;
+    }
+}
+
+static void search_fields(const struct search *search, const struct type_field *fields, unsigned count, uint64_t from)
+{
+    const struct heap *heap = search->heap;
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t at = from + field_offset(&fields[i]);
+        uint64_t word = *(const uint64_t *)(const void *)(heap->base + at) & ~fields[i].mask;
+        struct census_block target;
+        if (word == 0 || census_find(heap, target_of(heap, &fields[i], at, word), &target))
+            continue;
+        struct census_pointer pointer = {search->holder, at, word, field_weak(&fields[i])};
+        search->visit(search->arg, &pointer);
+    }
+}
+
+static void search_block(const struct search *search, const struct type_layout *layout)
+{
+    uint64_t start = search->holder.offset, bytes = search->holder.bytes;
+    search_fields(search, layout->fields, layout->field_count, start);
+    if (layout->tail_field_count == 0)
+        return;
+    for (uint64_t at = layout->tail_offset; at + layout->tail_stride <= bytes; at += layout->tail_stride)
+        search_fields(search, layout->fields + layout->field_count, layout->tail_field_count, start + at);
+}
+
+void census_dangling(const struct heap *heap, const struct heap *other,
+                     void (*visit)(void *arg, const struct census_pointer *pointer), void *arg)
+{
+    struct search search = {.heap = heap, .visit = visit, .arg = arg};
+    uint32_t page = 0;
+    for (struct span *span; (span = span_next(heap, &page)) != NULL;) {
+        struct span *twin = counterpart(other, span);
+        if (span->type < PMA_TYPE_FIRST || twin == NULL)
+            continue;
+        for (unsigned k = 0; k < used_words(span); k++)
+            for (uint64_t bits = used_word(span, k) & used_word(twin, k); bits != 0; bits &= bits - 1) {
+                search.holder = block_of(heap, span, k * 64 + (unsigned)__builtin_ctzll(bits));
+                search_block(&search, &heap->types.layouts[span->type]);
+            }
+    }
+}

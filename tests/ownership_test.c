@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Who owns a span, and how frees come home (heap/ownership.h), step by step. thread_test.c has the same at random. */
+#include "heap/ownership.h"
+#include "heap/thread_cache.h"
+#include "media/format.h"
+#include "stress.h"
+
+void thread_add_ownership_tests(CU_pSuite suite);
+
+static uintptr_t owner_of(pma_pool *pool, const void *block)
+{
+    return atomic_load(&heap_span_at(&pool->heap, block)->owner);
+}
+
+/* ---- ownership, step by step: 512 bytes, 128 blocks a span, two words ---- */
+
+enum { BLOCK = 512, BLOCKS = 128 };
+
+/* A span's worth of blocks from the helper, who then lets go of it: it is full. The last block is of the next span. */
+static void fill_one_span(struct helper *helper, pma_pool *pool, struct batch *batch)
+{
+    *batch = (struct batch){.pool = pool, .size = BLOCK, .count = BLOCKS + 1};
+    tell(helper, batch_malloc, batch);
+    CHECK_EQUAL(owner_of(pool, batch->blocks[0]), OWNER_FULL);
+    CHECK(heap_span_at(&pool->heap, batch->blocks[BLOCKS - 1]) == heap_span_at(&pool->heap, batch->blocks[0]));
+    CHECK(heap_span_at(&pool->heap, batch->blocks[BLOCKS]) != heap_span_at(&pool->heap, batch->blocks[0]));
+}
+
+/* This thread's LIFO takes no more: what it frees goes to the bitmaps at once. */
+static void fill_own_lifo(pma_pool *pool, struct batch *batch)
+{
+    *batch = (struct batch){.pool = pool, .size = BLOCK, .count = LIFO_MAX};
+    batch_malloc(batch);
+    batch_free(batch);
+}
+
+static void who_frees_into_a_full_span_adopts_it(void)
+{
+    static struct batch theirs, mine;
+    struct helper helper;
+    pma_pool *pool = create_pool(scratch("full"), MIB, MIB);
+    helper_begin(&helper);
+    fill_one_span(&helper, pool, &theirs);
+    fill_own_lifo(pool, &mine);
+    struct thread_cache *cache = cache_of(&pool->heap);
+    pma_free(pool, theirs.blocks[5]);
+    CHECK_EQUAL(owner_of(pool, theirs.blocks[0]), (uintptr_t)cache);
+    theirs.blocks[5] = NULL;
+    CHECK(owner_of(pool, theirs.blocks[BLOCKS]) > OWNER_STATES &&
+          owner_of(pool, theirs.blocks[BLOCKS]) != (uintptr_t)cache);
+    CHECK_HEAP(pool);
+    tell(&helper, batch_free, &theirs);
+    helper_end(&helper);
+    check_empty(pool, BLOCKS + 1 + LIFO_MAX);
+}
+
+static void frees_into_another_threads_span_come_home(void)
+{
+    static struct batch theirs, mine, more;
+    struct helper helper;
+    pma_pool *pool = create_pool(scratch("owned"), MIB, MIB);
+    helper_begin(&helper);
+    theirs = (struct batch){.pool = pool, .size = BLOCK, .count = 100};
+    tell(&helper, batch_malloc, &theirs);
+    struct span *span = heap_span_at(&pool->heap, theirs.blocks[0]);
+    fill_own_lifo(pool, &mine);
+    for (unsigned i = 0; i < 64; i++)
+        pma_free(pool, theirs.blocks[i]);
+    CHECK_EQUAL(atomic_load(&span_remote(span)[0]), 0); /* gathered */
+    pma_free(pool, theirs.blocks[64]);
+    CHECK(atomic_load(&span_remote(span)[0]) == UINT64_MAX && owner_of(pool, theirs.blocks[0]) > OWNER_STATES);
+    memmove(theirs.blocks, theirs.blocks + 65, 35 * sizeof *theirs.blocks);
+    theirs.count = 35;
+    more = (struct batch){.pool = pool, .size = BLOCK, .count = 28 + 64}; /* the rest, and what has come home */
+    tell(&helper, batch_malloc, &more);
+    CHECK(heap_span_at(&pool->heap, more.blocks[91]) == span && atomic_load(&span_remote(span)[0]) == 0);
+    CHECK_HEAP(pool);
+    tell(&helper, batch_free, &more);
+    tell(&helper, batch_free, &theirs);
+    helper_end(&helper);
+    check_empty(pool, 100 + LIFO_MAX + 92);
+}
+
+static void frees_empty_a_span_that_nobody_owns(void)
+{
+    static struct batch theirs, mine;
+    struct helper helper;
+    pma_pool *pool = create_pool(scratch("central"), MIB, MIB);
+    fill_own_lifo(pool, &mine);
+    helper_begin(&helper);
+    theirs = (struct batch){.pool = pool, .size = BLOCK, .count = 100};
+    tell(&helper, batch_malloc, &theirs);
+    helper_end(&helper);
+    struct span *span = heap_span_at(&pool->heap, theirs.blocks[0]);
+    CHECK(owner_is_central(atomic_load(&span->owner)));
+    batch_free(&theirs);
+    CHECK(owner_is_central(atomic_load(&span->owner))); /* the last frees wait */
+    uint32_t kept = atomic_load(&pool->heap.kept_pages);
+    foreign_flush(cache_of(&pool->heap));
+    CHECK_EQUAL(atomic_load(&span->owner), OWNER_DEAD);
+    CHECK_EQUAL(atomic_load(&pool->heap.kept_pages), kept + span->pages);
+    check_empty(pool, 100 + LIFO_MAX);
+}
+
+/* A free that still waits in the coalescer when its span becomes this thread's own. */
+static void a_waiting_free_does_not_pin_an_adopted_span(void)
+{
+    static struct batch theirs, mine, rest;
+    struct helper helper;
+    pma_pool *pool = create_pool(scratch("waiting"), MIB, MIB);
+    helper_begin(&helper);
+    theirs = (struct batch){.pool = pool, .size = BLOCK, .count = 100};
+    tell(&helper, batch_malloc, &theirs);
+    fill_own_lifo(pool, &mine);
+    pma_free(pool, theirs.blocks[3]); /* waits */
+    theirs.blocks[3] = NULL;
+    rest = (struct batch){.pool = pool, .size = BLOCK, .count = BLOCKS - 100 + 1};
+    tell(&helper, batch_malloc, &rest);
+    CHECK_EQUAL(owner_of(pool, theirs.blocks[0]), OWNER_FULL);
+    pma_free(pool, theirs.blocks[99]); /* of the other word */
+    theirs.blocks[99] = NULL;
+    CHECK_EQUAL(owner_of(pool, theirs.blocks[0]), (uintptr_t)cache_of(&pool->heap));
+    tell(&helper, batch_free, &theirs);
+    tell(&helper, batch_free, &rest);
+    helper_end(&helper);
+    check_empty(pool, 100 + LIFO_MAX + BLOCKS - 100 + 1);
+}
+
+/* The only free block of a full pool waits in this thread's coalescer, and is of a span that becomes its own. */
+static void the_last_free_block_is_found(void)
+{
+    static struct batch theirs, mine, rest;
+    struct helper helper;
+    pma_pool *pool = create_pool(scratch("last"), HEAP_MIN, HEAP_MIN);
+    helper_begin(&helper);
+    theirs = (struct batch){.pool = pool, .size = BLOCK, .count = 100};
+    tell(&helper, batch_malloc, &theirs);
+    mine = (struct batch){.pool = pool, .size = BLOCK, .count = 3 * BLOCKS};
+    batch_malloc(&mine);
+    CHECK(pma_malloc(pool, BLOCK) == NULL && errno == ENOMEM);
+    for (unsigned i = 0; i < LIFO_MAX; i++)
+        pma_free(pool, mine.blocks[i]);
+    pma_free(pool, theirs.blocks[3]); /* waits */
+    theirs.blocks[3] = NULL;
+    for (unsigned i = 0; i < LIFO_MAX; i++)
+        CHECK((mine.blocks[i] = pma_malloc(pool, BLOCK)) != NULL);
+    rest = (struct batch){.pool = pool, .size = BLOCK, .count = BLOCKS - 100};
+    tell(&helper, batch_malloc, &rest);
+    helper_end(&helper);
+    CHECK((theirs.blocks[3] = pma_malloc(pool, BLOCK)) != NULL);
+    CHECK(pma_malloc(pool, BLOCK) == NULL);
+    batch_free(&theirs);
+    batch_free(&rest);
+    batch_free(&mine);
+    check_empty(pool, BLOCKS * 4 + 1 + LIFO_MAX);
+}
+
+void thread_add_ownership_tests(CU_pSuite suite)
+{
+    CU_ADD_TEST(suite, who_frees_into_a_full_span_adopts_it);
+    CU_ADD_TEST(suite, frees_into_another_threads_span_come_home);
+    CU_ADD_TEST(suite, frees_empty_a_span_that_nobody_owns);
+    CU_ADD_TEST(suite, a_waiting_free_does_not_pin_an_adopted_span);
+    CU_ADD_TEST(suite, the_last_free_block_is_found);
+}

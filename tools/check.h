@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The parts of `check`. The snapshot is one that was read from the file (snapshot_from_file), so nothing has been repaired
+ * in it; each part goes on after what it finds.
+ */
+#ifndef TOOLS_CHECK_H
+#define TOOLS_CHECK_H
+
+#include "findings.h"
+#include "snapshot.h"
+
+/* check_media.c. `alone`: nobody else has the pool, so that what leads elsewhere can be followed. */
+void check_superblocks(struct findings *findings, const struct snapshot *snapshot);
+void check_length(struct findings *findings, const struct snapshot *snapshot);
+void check_roots(struct findings *findings, const struct snapshot *snapshot, bool alone);
+void check_types(struct findings *findings, const struct snapshot *snapshot);
+void check_lanes(struct findings *findings, const struct snapshot *snapshot);
+void check_live(struct findings *findings, const struct snapshot *snapshot);
+
+/* check_table.c */
+void check_table(struct findings *findings, const struct snapshot *snapshot, const struct mapping *file);
+
+/* check_blocks.c: opens the pool, and judges image and blocks. */
+void check_blocks(struct findings *findings, const struct snapshot *snapshot);
+
+#endif

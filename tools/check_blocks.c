@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The blocks: does every root and every pointer of a typed object lead to a block in use, and do roots reach all of them?
+ * The pool is opened twice, read-only: as it is, and as recovery would leave it. Of a pool that was not closed cleanly the
+ * first is the second.
+ */
+#include "check.h"
+#include "command.h"
+#include "media/roots.h"
+#include "observe/census.h"
+#include "observe/stats.h"
+#include "pool.h"
+#include "progress.h"
+#include "text.h"
+#include <inttypes.h>
+#include <pmemalloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int open_view(const char *path, unsigned flags, pma_pool **pool)
+{
+    struct pma_options options = PMA_OPTIONS_INIT;
+    options.flags = PMA_READ_ONLY | flags;
+    options.progress = progress_show;
+    int error = pma_open(path, &options, pool);
+    progress_end();
+    return error;
+}
+
+/* ---- blocks that only one of the views has in use ---- */
+
+struct tally {
+    uint64_t objects, bytes, first; /* per (type, size class) */
+};
+
+struct sum {
+    struct tally *tallies; /* [PMA_TYPE_MAX * SIZE_CLASS_COUNT] */
+    uint64_t objects, bytes;
+};
+
+static void add_block(void *arg, const struct census_block *block)
+{
+    struct sum *sum = arg;
+    struct tally *tally = &sum->tallies[(size_t)block->type * SIZE_CLASS_COUNT + block->size_class];
+    if (tally->objects++ == 0)
+        tally->first = block->offset;
+    tally->bytes += block->bytes;
+    sum->objects++;
+    sum->bytes += block->bytes;
+}
+
+static void report_tally(struct findings *findings, const char *type, const struct tally *tally, const char *what)
+{
+    if (tally->objects != 0)
+        findings_add(findings, SEVERITY_INFORMATION, AREA_BLOCKS, tally->first, "%s of type %s (%s%s): %s",
+                     text_plural(tally->objects, "block", "blocks"), type, text_bytes(tally->bytes),
+                     tally->objects == 1 ? "" : " in all, the first one here", what);
+}
+
+/* By type; by size class as well if all findings are wanted. */
+static void report_tallies(struct findings *findings, const struct snapshot *snapshot, const struct sum *sum,
+                           const char *what)
+{
+    for (unsigned type = 0; type < snapshot->types.count; type++) {
+        const char *name = snapshot_type_name(snapshot, (pma_type_id)type);
+        const struct tally *by_class = &sum->tallies[(size_t)type * SIZE_CLASS_COUNT];
+        struct tally all = {.first = UINT64_MAX};
+        for (unsigned class = 0; class < SIZE_CLASS_COUNT; class ++) {
+            if (by_class[class].objects == 0)
+                continue;
+            all.objects += by_class[class].objects;
+            all.bytes += by_class[class].bytes;
+            all.first = by_class[class].first < all.first ? by_class[class].first : all.first;
+            if (findings->keep_all)
+                report_tally(findings, name, &by_class[class], what);
+        }
+        if (!findings->keep_all)
+            report_tally(findings, name, &all, what);
+    }
+}
+
+static void compare(struct findings *findings, const struct snapshot *snapshot, const struct heap *held,
+                    const struct heap *reached, struct sum *leaks)
+{
+    struct sum stale = {0};
+    leaks->tallies = command_memory((size_t)PMA_TYPE_MAX * SIZE_CLASS_COUNT, sizeof *leaks->tallies);
+    stale.tallies = command_memory((size_t)PMA_TYPE_MAX * SIZE_CLASS_COUNT, sizeof *stale.tallies);
+    census_difference(held, reached, add_block, leaks);
+    census_difference(reached, held, add_block, &stale);
+    report_tallies(findings, snapshot, leaks, "in use, and no root leads there");
+    report_tallies(findings, snapshot, &stale,
+                   "free, but something that looks like a pointer leads there: recovery would keep it");
+    free(leaks->tallies);
+    free(stale.tallies);
+}
+
+/* ---- pointers that lead nowhere ---- */
+
+struct dangling {
+    struct findings *findings;
+    const struct snapshot *snapshot;
+    uint64_t weak;
+};
+
+static void report_dangling(void *arg, const struct census_pointer *pointer)
+{
+    struct dangling *dangling = arg;
+    if (pointer->weak) {
+        dangling->weak++;
+        return;
+    }
+    findings_add(dangling->findings, SEVERITY_WARNING, AREA_BLOCKS, pointer->offset,
+                 "a dangling pointer: offset %" PRIu64 " in the object of type %s at %#" PRIx64 " holds 0x%016" PRIx64
+                 ", which leads to no block in use",
+                 pointer->offset - pointer->holder.offset, snapshot_type_name(dangling->snapshot, pointer->holder.type),
+                 pointer->holder.offset, pointer->word);
+}
+
+/* That they lead to a block at all was found out from the table. */
+static void check_targets(struct findings *findings, const struct heap *held)
+{
+    const struct root_slot *roots = roots_table(held->base);
+    struct census_block block;
+    for (unsigned i = 0; i < PMA_ROOT_MAX; i++) {
+        uint64_t offset = roots[i].target & PMA_OFFSET_MASK;
+        struct span *span = roots[i].target != 0 ? heap_span_at(held, held->base + offset) : NULL;
+        if (span != NULL && !census_find(held, offset, &block))
+            findings_add(findings, SEVERITY_ERROR, AREA_ROOTS, ROOTS_OFFSET + i * sizeof *roots,
+                         "root \"%s\" leads to a block that is free", roots[i].name);
+    }
+}
+
+/* The live page was made durable at the close: what it says is in use must be so. */
+static void check_figures(struct findings *findings, const struct snapshot *snapshot, pma_pool *held)
+{
+    struct pma_stats stats = PMA_STATS_INIT;
+    if (live_page(snapshot->metadata)->head.magic != LIVE_MAGIC || pma_stats(held, &stats) != 0 ||
+        stats.total.inuse_objects == snapshot->stats.total.inuse_objects)
+        return;
+    findings_add(findings, SEVERITY_WARNING, AREA_LIVE, LIVE_OFFSET,
+                 "it says that %s blocks are in use, and there are %s; the next open for writing corrects it",
+                 text_count(snapshot->stats.total.inuse_objects), text_count(stats.total.inuse_objects));
+}
+
+static void check_pointers(struct findings *findings, const struct snapshot *snapshot, const struct heap *held,
+                           const struct heap *reached)
+{
+    struct dangling dangling = {findings, snapshot, 0};
+    check_targets(findings, held);
+    census_dangling(held, reached, report_dangling, &dangling);
+    if (dangling.weak != 0)
+        findings_add(findings, SEVERITY_INFORMATION, AREA_BLOCKS, NO_OFFSET,
+                     "%s weak pointers lead to no block in use; recovery would null them", text_count(dangling.weak));
+}
+
+/* ---- opening ---- */
+
+/* A pool that opens for recovery only has a bad image: everything else they read alike. */
+static int open_held(struct findings *findings, const struct snapshot *snapshot, pma_pool **held)
+{
+    const struct superblock *superblock = &snapshot->superblock;
+    bool clean = superblock->state == STATE_CLEAN;
+    int error = open_view(snapshot->path, 0, held);
+    if (error == 0) {
+        findings_checked(findings, AREA_IMAGE, "%s",
+                         !clean                         ? "none: the pool needs recovery"
+                         : superblock->image_bytes == 0 ? "none: no span has a free block"
+                                                        : text_bytes(superblock->image_bytes));
+        return 0;
+    }
+    if (clean && error == PMA_ECORRUPT && findings->by_severity[SEVERITY_ERROR] == 0) {
+        char detail[400];
+        memcpy(detail, pma_error_detail(), strlen(pma_error_detail()) + 1);
+        error = open_view(snapshot->path, PMA_FORCE_RECOVERY, held);
+        if (error == 0) {
+            findings_add(findings, SEVERITY_ERROR, AREA_IMAGE,
+                         superblock->heap_offset + superblock->image_page * PAGE_BYTES, "%s", detail);
+            findings_checked(findings, AREA_IMAGE, "it cannot be read");
+        }
+    }
+    return error;
+}
+
+static void cannot_open(struct findings *findings)
+{
+    if (findings->by_severity[SEVERITY_ERROR] == 0)
+        findings_add(findings, SEVERITY_ERROR, AREA_BLOCKS, NO_OFFSET, "the pool cannot be opened: %s",
+                     pma_error_detail());
+    findings_skipped(findings, AREA_IMAGE, "only of a pool that can be opened");
+    findings_skipped(findings, AREA_BLOCKS, "only of a pool that can be opened");
+}
+
+void check_blocks(struct findings *findings, const struct snapshot *snapshot)
+{
+    pma_pool *held, *reached = NULL;
+    struct sum leaks = {0};
+    if (open_held(findings, snapshot, &held) != 0) {
+        cannot_open(findings);
+        return;
+    }
+    bool apart = snapshot->superblock.state == STATE_CLEAN && held->report.recovered == 0;
+    if (apart && open_view(snapshot->path, PMA_FORCE_RECOVERY, &reached) != 0) {
+        findings_add(findings, SEVERITY_ERROR, AREA_BLOCKS, NO_OFFSET, "they cannot be marked: %s", pma_error_detail());
+        apart = false;
+    }
+    const char *fault = heap_check(&held->heap);
+    if (fault != NULL)
+        findings_add(findings, SEVERITY_ERROR, AREA_BLOCKS, NO_OFFSET, "once opened: %s", fault);
+    if (apart)
+        compare(findings, snapshot, &held->heap, &reached->heap, &leaks);
+    if (apart)
+        check_figures(findings, snapshot, held);
+    check_pointers(findings, snapshot, &held->heap, apart ? &reached->heap : &held->heap);
+    struct pma_stats stats = PMA_STATS_INIT;
+    pma_stats(held, &stats);
+    if (apart)
+        findings_checked(findings, AREA_BLOCKS, "%s in use, %s; %s", text_count(stats.total.inuse_objects),
+                         text_bytes(stats.total.inuse_bytes),
+                         leaks.objects == 0 ? "the roots reach all of them"
+                                            : text_format("no root reaches %s of them, %s", text_count(leaks.objects),
+                                                          text_bytes(leaks.bytes)));
+    else
+        findings_checked(findings, AREA_BLOCKS, "%s in use, %s; the roots reach all of them",
+                         text_count(stats.total.inuse_objects), text_bytes(stats.total.inuse_bytes));
+    if (reached != NULL)
+        pma_close(reached);
+    pma_close(held);
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pmemalloc-inspect check FILE */
+#include "check.h"
+#include "command.h"
+#include "snapshot_json.h"
+#include "text.h"
+#include <pmemalloc.h>
+#include <stdio.h>
+
+/* What a program that has the pool does not change, or changes so that a reader sees the one or the other. */
+static void check_stable(struct findings *findings, const struct snapshot *snapshot)
+{
+    static const enum area rest[] = {AREA_LANES, AREA_LIVE, AREA_TABLE, AREA_IMAGE, AREA_BLOCKS};
+    check_roots(findings, snapshot, false);
+    check_types(findings, snapshot);
+    for (unsigned i = 0; i < sizeof rest / sizeof *rest; i++)
+        findings_skipped(findings, rest[i], "it changes while the pool is in use");
+}
+
+/* What lies behind the end of the file is not there to be checked; else it would look empty, and well. */
+static bool there(struct findings *findings, const struct snapshot *snapshot, enum area area, uint64_t end)
+{
+    if (snapshot->file_bytes >= end)
+        return true;
+    findings_skipped(findings, area, "the file ends before it");
+    return false;
+}
+
+static void check_all(struct findings *findings, const struct snapshot *snapshot, const struct mapping *file)
+{
+    check_length(findings, snapshot);
+    check_superblocks(findings, snapshot);
+    if (snapshot->state == POOL_IN_USE) {
+        check_stable(findings, snapshot);
+        return;
+    }
+    if (there(findings, snapshot, AREA_ROOTS, TYPES_OFFSET))
+        check_roots(findings, snapshot, true);
+    if (there(findings, snapshot, AREA_TYPES, LANES_OFFSET))
+        check_types(findings, snapshot);
+    if (there(findings, snapshot, AREA_LANES, LIVE_OFFSET))
+        check_lanes(findings, snapshot);
+    if (there(findings, snapshot, AREA_LIVE, TABLE_OFFSET))
+        check_live(findings, snapshot);
+    check_table(findings, snapshot, file);
+    check_blocks(findings, snapshot);
+}
+
+/* ---- output ---- */
+
+static void print_result(const struct findings *findings, const struct snapshot *snapshot)
+{
+    printf("%s: ", text_safe(snapshot->path));
+    if (findings_wrong(findings))
+        printf("%s%s, %s%s\n\n", text_tone(TONE_BAD),
+               text_plural(findings->by_severity[SEVERITY_ERROR], "error", "errors"),
+               text_plural(findings->by_severity[SEVERITY_WARNING], "warning", "warnings"), text_end());
+    else if (!findings_complete(findings))
+        printf("nothing wrong in what could be checked\n\n");
+    else
+        printf("%snothing wrong%s, %s\n\n", text_tone(TONE_GOOD), text_end(),
+               snapshot->state == POOL_CLEAN ? "and closed cleanly"
+                                             : "and needs recovery: blocks are as that leaves them");
+    findings_print(findings);
+}
+
+static void print_json(const struct findings *findings, const struct snapshot *snapshot)
+{
+    struct json_object *map = snapshot_json(snapshot);
+    json_truth(map, "wrong", findings_wrong(findings));
+    json_truth(map, "complete", findings_complete(findings));
+    findings_json(map, findings);
+    json_print(map);
+}
+
+static error_t option(int key, char *argument, struct argp_state *state)
+{
+    struct options *options = state->input;
+    if (key == 'a') {
+        options->all = true;
+        return 0;
+    }
+    return command_common_option(key, argument, state);
+}
+
+int command_check(int argc, char **argv)
+{
+    static const struct argp_option known[] = {
+        COMMAND_JSON_OPTION, {"all", 'a', NULL, 0, "all findings, not only the first 50 of each area", 0}, {0}};
+    static const struct argp argp = {
+        .options = known,
+        .parser = option,
+        .args_doc = "FILE",
+        .doc =
+            "Verifies all of a pool: both superblocks, roots, types, publish lanes, every word of the span table, the "
+            "shutdown image, and that roots and the pointers of typed objects lead to blocks in use. Says of a pool "
+            "that was closed cleanly which blocks no root reaches. The file is not written.\n\n"
+            "Of a pool in use only superblocks, roots and types are checked.\v"
+            "Exit status: 0 nothing is wrong; 1 something is; 2 not all could be checked.\n\nExample:\n"
+            "  pmemalloc-inspect check /mnt/pmem0/orders || pmemalloc-inspect /mnt/pmem0/orders\n"};
+    struct options options = {0};
+    command_parse(&argp, argc, argv, &options);
+    struct snapshot snapshot;
+    struct mapping file;
+    struct findings findings = {.keep_all = options.all};
+    if (snapshot_of_file(&snapshot, options.file, &file) != 0)
+        return FAILED;
+    check_all(&findings, &snapshot, &file);
+    mapping_close(&file);
+    if (snapshot.state == POOL_IN_USE)
+        command_say("%s is in use by %s: only superblocks, roots and types can be checked", text_safe(options.file),
+                    holder_text(&snapshot.holder));
+    if (options.json)
+        print_json(&findings, &snapshot);
+    else
+        print_result(&findings, &snapshot);
+    int status = findings_wrong(&findings) ? FINDINGS : findings_complete(&findings) ? FINE : FAILED;
+    findings_free(&findings);
+    snapshot_free(&snapshot);
+    return status;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pmemalloc-inspect spans FILE */
+#include "command.h"
+#include "map.h"
+#include "snapshot_json.h"
+#include "table.h"
+#include <stdio.h>
+
+static const char *kind_name(unsigned kind)
+{
+    static const char *const names[] = {[SPAN_FREE] = "free",
+                                        [SPAN_SMALL] = "small",
+                                        [SPAN_LARGE] = "large",
+                                        [SPAN_INTERNAL] = "internal",
+                                        [SPAN_BAD] = "bad"};
+    return names[kind];
+}
+
+static bool holds_blocks(const struct span_view *span)
+{
+    return span->kind == SPAN_SMALL || span->kind == SPAN_LARGE;
+}
+
+/* The spans in page order, the shutdown image among them: NULL at the end. */
+static const struct span_view *next_span(const struct snapshot *snapshot, size_t *index, bool *image_done)
+{
+    const struct span_view *span = *index < snapshot->span_count ? &snapshot->spans[*index] : NULL;
+    if (!*image_done && snapshot->image.pages != 0 && (span == NULL || snapshot->image.page < span->page)) {
+        *image_done = true;
+        return &snapshot->image;
+    }
+    ++*index;
+    return span;
+}
+
+/* ---- for a person ---- */
+
+static void print_span(struct libscols_table *table, const struct snapshot *snapshot, const struct span_view *span)
+{
+    uint64_t blocks = span_view_blocks(span);
+    struct libscols_line *row = table_line(table, NULL);
+    table_cell(row, 0, text_number(span->page));
+    table_cell(row, 1, text_hex(snapshot->superblock.heap_offset + span->page * (uint64_t)PAGE_BYTES));
+    table_cell(row, 2, text_number(span->pages));
+    table_cell(row, 3, kind_name(span->kind));
+    if (span == &snapshot->image)
+        table_cell(row, 5, "shutdown image");
+    if (!holds_blocks(span))
+        return;
+    table_cell(row, 4, text_bytes(span_view_block_bytes(span)));
+    table_cell(row, 5, snapshot_type_name(snapshot, span->type));
+    table_cell(row, 6, text_number(blocks));
+    if (span->used == USED_UNKNOWN)
+        return;
+    table_cell(row, 7, text_number(span->used));
+    table_cell(row, 8, text_bar(span->used, blocks, 10));
+}
+
+static void print_spans(const struct snapshot *snapshot)
+{
+    static const struct table_column columns[] = {
+        {"PAGE", TABLE_RIGHT},
+        {"FILE OFFSET", TABLE_RIGHT},
+        {"PAGES", TABLE_RIGHT},
+        {"KIND", 0},
+        {"BLOCK", TABLE_RIGHT},
+        {"TYPE", TABLE_SHORTEN},
+        {"BLOCKS", TABLE_RIGHT},
+        {"USED", TABLE_RIGHT},
+        {"", 0},
+    };
+    if (snapshot->span_count == 0 && snapshot->image.pages == 0) {
+        puts("no spans");
+        return;
+    }
+    struct libscols_table *table = table_new(columns, sizeof columns / sizeof *columns, 0);
+    size_t index = 0;
+    bool image_done = false;
+    for (const struct span_view *span; (span = next_span(snapshot, &index, &image_done)) != NULL;)
+        print_span(table, snapshot, span);
+    table_print(table);
+}
+
+/* ---- for a program ---- */
+
+static void print_spans_json(const struct snapshot *snapshot)
+{
+    struct json_object *map = snapshot_json(snapshot);
+    json_number(map, "page_bytes", PAGE_BYTES);
+    json_number(map, "heap_offset", snapshot->superblock.heap_offset);
+    json_number(map, "pages", snapshot->stats.pages_total);
+    struct json_object *list = json_list_in(map, "spans");
+    size_t index = 0;
+    bool image_done = false;
+    for (const struct span_view *span; (span = next_span(snapshot, &index, &image_done)) != NULL;) {
+        struct json_object *entry = json_map_at(list);
+        json_number(entry, "page", span->page);
+        json_number(entry, "pages", span->pages);
+        json_string(entry, "kind", kind_name(span->kind));
+        if (span == &snapshot->image)
+            json_truth(entry, "shutdown_image", true);
+        if (!holds_blocks(span))
+            continue;
+        json_number(entry, "class", span->size_class);
+        json_number(entry, "block_bytes", span_view_block_bytes(span));
+        json_string(entry, "type", snapshot_json_type(snapshot, span->type));
+        json_number(entry, "blocks", span_view_blocks(span));
+        if (span->used != USED_UNKNOWN)
+            json_number(entry, "used", span->used);
+    }
+    json_print(map);
+}
+
+static error_t option(int key, char *argument, struct argp_state *state)
+{
+    struct options *options = state->input;
+    bool *map = options->own;
+    if (key == 'm') {
+        *map = true;
+        return 0;
+    }
+    return command_common_option(key, argument, state);
+}
+
+int command_spans(int argc, char **argv)
+{
+    static const struct argp_option known[] = {
+        COMMAND_JSON_OPTION, {"map", 'm', NULL, 0, "draw the heap instead, one character for so many pages", 0}, {0}};
+    static const struct argp argp = {
+        .options = known,
+        .parser = option,
+        .args_doc = "FILE",
+        .doc = "Lists the spans of a pool: runs of pages that hold blocks of one size and type, or one large block. "
+               "How many of its blocks are in use is known for a pool that nobody uses.\vExit status: 0 the pool was "
+               "read; 1 it is damaged; 2 it could not be read.\n\nExample:\n  pmemalloc-inspect spans --map "
+               "/mnt/pmem0/orders\n"};
+    bool map = false;
+    struct options options = {.own = &map};
+    struct snapshot snapshot;
+    command_parse(&argp, argc, argv, &options);
+    if (snapshot_take(&snapshot, options.file) != 0)
+        return FAILED;
+    snapshot_warn(&snapshot);
+    if (options.json)
+        print_spans_json(&snapshot);
+    else if (map)
+        map_print(&snapshot);
+    else
+        print_spans(&snapshot);
+    int status = snapshot.error != 0 ? FINDINGS : FINE;
+    snapshot_free(&snapshot);
+    return status;
+}

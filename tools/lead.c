@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lead.h"
+
+struct lead lead_of(const struct snapshot *snapshot, pma_ptr pointer)
+{
+    struct lead lead = {.offset = pointer & PMA_OFFSET_MASK};
+    const struct superblock *superblock = &snapshot->superblock;
+    if (pointer >> 48 != superblock->pointer_tag) {
+        lead.fault = "it has not the tag of this pool";
+        return lead;
+    }
+    uint64_t end = superblock->heap_offset + snapshot->stats.pages_total * PAGE_BYTES;
+    if (lead.offset < superblock->heap_offset || lead.offset >= end) {
+        lead.fault = "it leads outside the heap";
+        return lead;
+    }
+    const struct span_view *span = snapshot_span_at(snapshot, (lead.offset - superblock->heap_offset) / PAGE_BYTES);
+    if (span == NULL || (span->kind != SPAN_SMALL && span->kind != SPAN_LARGE)) {
+        lead.fault = span == NULL ? "it leads into free pages" : "it leads into pages that hold no blocks";
+        return lead;
+    }
+    uint64_t start = superblock->heap_offset + span->page * (uint64_t)PAGE_BYTES;
+    lead.block_bytes = span_view_block_bytes(span);
+    uint64_t block = (lead.offset - start) / lead.block_bytes;
+    if (block >= span_view_blocks(span)) {
+        lead.fault = "it leads behind the last block of a span";
+        return lead;
+    }
+    lead.block_offset = start + block * lead.block_bytes;
+    lead.span = span;
+    return lead;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A snapshot of a pool that nobody uses: the library itself opens it, read-only. */
+#include "command.h"
+#include "heap/span_table.h"
+#include "observe/census.h"
+#include "pool.h"
+#include "progress.h"
+#include "snapshot.h"
+#include <pmemalloc.h>
+#include <string.h>
+
+static void copy_spans(struct snapshot *snapshot, const struct heap *heap)
+{
+    uint32_t page = 0;
+    for (struct span *span; (span = span_next(heap, &page)) != NULL;) {
+        struct span_view view = {span->page, span->pages, 0, span->type, span->kind, span->size_class};
+        if (span->kind == SPAN_SMALL)
+            view.used = span->blocks - span_count_free(span);
+        else if (span->kind == SPAN_LARGE)
+            view.used = 1;
+        snapshot_add_span(snapshot, &view);
+    }
+}
+
+/* Its span is dissolved in any open pool, this one included. */
+static void note_image(struct snapshot *snapshot)
+{
+    const struct superblock *superblock = &snapshot->superblock;
+    if (superblock->state != STATE_CLEAN || superblock->image_bytes == 0)
+        return;
+    snapshot->image = (struct span_view){.page = (uint32_t)superblock->image_page,
+                                         .pages = (uint32_t)((superblock->image_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT),
+                                         .kind = SPAN_INTERNAL};
+}
+
+static int open_view(const struct snapshot *snapshot, unsigned flags, pma_pool **pool)
+{
+    struct pma_options options = PMA_OPTIONS_INIT;
+    options.flags = PMA_READ_ONLY | flags;
+    options.progress = progress_show;
+    int error = pma_open(snapshot->path, &options, pool);
+    progress_end();
+    return error;
+}
+
+static void add_leak(void *arg, const struct census_block *block)
+{
+    struct leak *leak = &((struct leak *)arg)[block->type];
+    leak->objects++;
+    leak->bytes += block->bytes;
+}
+
+/* In a recovered pool there are none. */
+static int find_leaks(struct snapshot *snapshot, const struct heap *heap)
+{
+    pma_pool *reached;
+    int error = snapshot->report.recovered ? 0 : open_view(snapshot, PMA_FORCE_RECOVERY, &reached);
+    if (error != 0)
+        return error;
+    snapshot->leaks = command_memory(PMA_TYPE_MAX, sizeof *snapshot->leaks);
+    if (snapshot->report.recovered)
+        return 0;
+    census_difference(heap, &reached->heap, add_leak, snapshot->leaks);
+    return pma_close(reached);
+}
+
+int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks)
+{
+    pma_pool *pool;
+    int error = open_view(snapshot, 0, &pool);
+    if (error != 0)
+        return error;
+    const struct heap *heap = &pool->heap;
+    memcpy(snapshot->metadata, heap->base, TABLE_OFFSET);
+    /* Its figures have been settled by opening; the magic is written only by an opener that may. */
+    ((struct live_page *)(void *)(snapshot->metadata + LIVE_OFFSET))->head.magic = LIVE_MAGIC;
+    snapshot->report = pool->report;
+    snapshot->superblock = heap->superblock;
+    snapshot->superblock.recoveries -= snapshot->report.recovered != 0; /* that one is not in the file */
+    snapshot->has_superblock = true;
+    snapshot->replica_damaged = pool->report.replica_repaired;
+    snapshot->table_read = true;
+    copy_spans(snapshot, heap);
+    note_image(snapshot);
+    if (with_leaks)
+        error = find_leaks(snapshot, heap);
+    pma_close(pool);
+    return error;
+}
