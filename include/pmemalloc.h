@@ -169,7 +169,8 @@ PMA_API void pma_retire_batch(pma_pool *pool, pma_ptr *const *slots, size_t coun
 
 /* Points up to PMA_PUBLISH_MAX slots to new blocks: after a crash all, or none. Before that, the blocks are durable, and with
  * them all that this thread has flushed before. Other threads see the slots change one by
- * one. Durable when it returns. Errors, with nothing changed: PMA_EINVAL (slot outside the heap or not aligned, block of
+ * one; until the call returns, no other thread may change these slots (after a crash they would be changed back). Durable
+ * when it returns. Errors, with nothing changed: PMA_EINVAL (slot outside the heap or not aligned, block of
  * another pool, too many). A slot may appear once. */
 PMA_API int pma_publish_many(pma_pool *pool, const struct pma_update *updates, size_t count);
 

@@ -4,6 +4,7 @@
  */
 #include "heap/large.h"
 #include "heap/misuse.h"
+#include "heap/ownership.h"
 #include "heap/thread_cache.h"
 #include "pm/error.h"
 #include "pm/topology.h"
@@ -246,6 +247,12 @@ static bool stays(const struct span *span, size_t size)
            (size > span->block_bytes / 2 || size_class_of(size) == span->size_class);
 }
 
+static bool is_free(const struct thread_cache *cache, struct span *span, const char *block)
+{
+    return span->block_bytes != 0 &&
+           span_block_is_free(cache, span, span_block_around(span, (uint64_t)(block - span->start)));
+}
+
 void *pma_realloc(pma_pool *pool, void *block, size_t size)
 {
     if (block == NULL)
@@ -254,8 +261,10 @@ void *pma_realloc(pma_pool *pool, void *block, size_t size)
     if (cache == NULL)
         return NULL;
     struct span *span = block_span(&pool->heap, block);
-    if (span == NULL) {
-        misuse_report(&pool->heap, block, "realloc of an address where no block of this pool begins");
+    if (span == NULL || is_free(cache, span, block)) {
+        misuse_report(&pool->heap, block,
+                      span == NULL ? "realloc of an address where no block of this pool begins"
+                                   : "realloc of a block that is free");
         return refuse(EINVAL);
     }
     size_t old = span_usable(span);

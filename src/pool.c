@@ -46,11 +46,20 @@ static void before_fork(void)
     caches_before_fork();
 }
 
+/* The child has a share in the file lock by its copy of the descriptor: it must not outlive the parent with it. */
+static void disown(struct heap *heap)
+{
+    atomic_store(&heap->disowned, true);
+    if (heap->mapping.fd >= 0)
+        close(heap->mapping.fd);
+    heap->mapping.fd = -1;
+}
+
 static void after_fork(int in_child)
 {
     if (in_child)
         for (struct pma_pool *pool = pools; pool != NULL; pool = pool->next)
-            atomic_store(&pool->heap.disowned, true);
+            disown(&pool->heap);
     caches_after_fork(in_child);
     lock_release(&pools_lock);
 }
@@ -351,6 +360,23 @@ static int read_superblock(struct pma_pool *pool, const struct pma_options *opti
     return 0;
 }
 
+/* A copy of a pool may have left out what is zero. Where pages in use and metadata have visibly less storage than they need,
+ * they get it now (R6): later a store to one of them could be a SIGBUS. */
+static int back_what_is_used(struct heap *heap)
+{
+    struct page_heap *page_heap = &heap->page_heap;
+    uint64_t metadata = TABLE_OFFSET + (uint64_t)page_heap->pages * 8;
+    uint64_t used = (uint64_t)(page_heap->pages - page_heap->free_pages) * PAGE_BYTES;
+    if (mapping_storage(&heap->mapping) >= metadata + used)
+        return 0;
+    int error = mapping_allocate(&heap->mapping, 0, metadata);
+    uint32_t page = 0;
+    for (struct span *span; error == 0 && (span = span_next(heap, &page)) != NULL;)
+        error = mapping_allocate(&heap->mapping, heap->mapping.heap_offset + (uint64_t)span->page * PAGE_BYTES,
+                                 (uint64_t)span->pages * PAGE_BYTES);
+    return error;
+}
+
 static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options, bool recover)
 {
     struct heap *heap = &pool->heap;
@@ -364,6 +390,8 @@ static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options
     int error = rebuild_begin(&rebuild);
     if (error == 0)
         error = table_load(&rebuild);
+    if (error == 0 && !heap->mapping.read_only)
+        error = back_what_is_used(heap);
     if (error == 0 && !recover)
         error = image_load(&rebuild);
     if (error == 0 && recover) {
@@ -414,6 +442,8 @@ static int open_pool(struct pma_pool *pool, const struct pma_options *options)
         error = types_load(&heap->types, heap->base);
     if (error == 0)
         error = roots_check(heap->base);
+    if (error == 0)
+        error = roots_check_targets(heap->base, heap->tag, heap->superblock.heap_offset, heap->superblock.slot_bytes);
     if (error == 0)
         error = rebuild_heap(pool, options,
                              heap->superblock.state != STATE_CLEAN || (options->flags & PMA_FORCE_RECOVERY) != 0);

@@ -214,7 +214,7 @@ int pma_root_set(pma_pool *pool, const char *name, const void *block)
     lock_acquire(&pool->roots_lock);
     error = roots_set(&pool->heap.pm, pool->heap.base, name, pma_ptr_of(pool, block));
     lock_release(&pool->roots_lock);
-    return error;
+    return error != 0 ? error : pool_writable(pool); /* an msync may have failed */
 }
 
 /* Reading a root takes the lock too: its slot may be renamed meanwhile. The pool is const only to the program. */
@@ -279,5 +279,5 @@ int pma_type_register(pma_pool *pool, const struct pma_type *type, pma_type_id *
     error = types_register(pm, pool->heap.base, &pool->heap.types, type,
                            (pool->heap.superblock.flags & SUPERBLOCK_FIXED_ADDRESS) != 0, id);
     lock_release(&pool->heap.types_lock);
-    return error;
+    return error != 0 || pm == NULL ? error : pool_writable(pool); /* an msync may have failed */
 }

@@ -391,7 +391,7 @@ static void raw_pointers_stay_valid(void)
         options.flags = PMA_FIXED_ADDRESS;
         options.address = base;
         options.size = MIB;
-        CHECK_ERROR(pma_create(scratch("mode2"), &options, &other), PMA_EADDRESS, "not free");
+        CHECK_ERROR(pma_create(scratch("mode2"), &options, &other), PMA_EADDRESS, "mode2");
         CHECK(other == NULL && !file_exists(scratch("mode2")));
         close_pool(pool);
     }

@@ -29,6 +29,7 @@
 #pragma weak capacity_tests
 #pragma weak bad_file_tests
 #pragma weak bad_bits_tests
+#pragma weak bad_garbage_tests
 #pragma weak full_device_tests
 #pragma weak recovery_tests
 #pragma weak crash_tests
@@ -54,6 +55,7 @@ static const struct {
     {"capacity", capacity_tests},
     {"bad_file", bad_file_tests},
     {"bad_bits", bad_bits_tests},
+    {"bad_garbage", bad_garbage_tests},
     {"full_device", full_device_tests},
     {"recovery", recovery_tests},
     {"crash", crash_tests},

@@ -87,11 +87,9 @@ static void a_fixed_address_is_taken_only_if_it_is_free(void)
     CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, base + 32 * MIB, 0), PMA_EADDRESS);
     CU_ASSERT_EQUAL(m.base[HEAP], 'x');
     CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, base + 4096, 0), PMA_EADDRESS);
-    if (!SANITIZED) { /* ThreadSanitizer turns an address that it does not know into 0 */
-        void *last = (void *)(UINTPTR_MAX - 2 * MIB + 1), *beyond = (void *)((uintptr_t)1 << 62);
-        CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, last, 0), PMA_EADDRESS);
-        CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, beyond, 0), PMA_EADDRESS);
-    }
+    void *last = (void *)(UINTPTR_MAX - 2 * MIB + 1), *beyond = (void *)((uintptr_t)1 << 62);
+    CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, last, 0), PMA_EADDRESS);
+    CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, beyond, 0), PMA_EADDRESS);
     mapping_close(&m);
 
     CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, base + 4096, 0), PMA_EADDRESS); /* free, but not aligned */
@@ -102,6 +100,22 @@ static void a_fixed_address_is_taken_only_if_it_is_free(void)
     mapping_close(&m);
     mapping_close(&second);
     unlink(path);
+}
+
+/* The library's own choice for a pool that shall keep its address. */
+static void a_place_for_good_is_aligned_too(void)
+{
+    char *bases[2];
+    for (int i = 0; i < 2; i++) {
+        struct mapping m;
+        CU_ASSERT_EQUAL_FATAL(mapping_create(&m, in_directory("remote"), 0600), 0);
+        CU_ASSERT_EQUAL_FATAL(mapping_map(&m, (size_t)64 << 30, HEAP, NULL, PMA_FIXED_ADDRESS), 0);
+        CU_ASSERT_EQUAL(((uintptr_t)m.base + HEAP) % ((size_t)1 << 30), 0);
+        bases[i] = m.base;
+        mapping_close(&m);
+    }
+    if (!SANITIZED)
+        CU_ASSERT_PTR_NOT_EQUAL(bases[0], bases[1]); /* by chance once in 49152 */
 }
 
 static int without_address_space(void *path)
@@ -320,6 +334,7 @@ void pm_add_map_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, closing_gives_all_addresses_back);
     CU_ADD_TEST(suite, nonsense_is_refused);
     CU_ADD_TEST(suite, a_fixed_address_is_taken_only_if_it_is_free);
+    CU_ADD_TEST(suite, a_place_for_good_is_aligned_too);
     CU_ADD_TEST(suite, too_little_address_space_is_said_clearly);
     CU_ADD_TEST(suite, a_stray_write_to_the_metadata_faults);
     CU_ADD_TEST(suite, all_views_show_the_file);

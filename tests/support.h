@@ -55,10 +55,11 @@ void skip_test(const char *test, const char *format, ...) __attribute__((format(
 
 /* ---- files ---- */
 
-/* The path of a file in this process's directory in /dev/shm; none is there. The last 16 stay valid. The directory goes
- * when the process ends, in whatever way. */
+/* The path of a file in this process's directory in /dev/shm; none is there. The same string for the same name. The
+ * directory goes when the process ends, in whatever way. */
 const char *scratch(const char *name);
 const char *scratch_directory(void);
+const char *empty_directory(void); /* another one in it, the same each time, emptied */
 const char *disk_scratch(const char *name); /* the same on a disk, for msync */
 
 uint64_t file_size(const char *path);    /* 0 also if there is none */

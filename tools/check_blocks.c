@@ -10,22 +10,11 @@
 #include "observe/census.h"
 #include "observe/stats.h"
 #include "pool.h"
-#include "progress.h"
 #include "text.h"
 #include <inttypes.h>
 #include <pmemalloc.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int open_view(const char *path, unsigned flags, pma_pool **pool)
-{
-    struct pma_options options = PMA_OPTIONS_INIT;
-    options.flags = PMA_READ_ONLY | flags;
-    options.progress = progress_show;
-    int error = pma_open(path, &options, pool);
-    progress_end();
-    return error;
-}
 
 /* ---- blocks that only one of the views has in use ---- */
 
@@ -160,7 +149,7 @@ static int open_held(struct findings *findings, const struct snapshot *snapshot,
 {
     const struct superblock *superblock = &snapshot->superblock;
     bool clean = superblock->state == STATE_CLEAN;
-    int error = open_view(snapshot->path, 0, held);
+    int error = view_open(snapshot->path, 0, held);
     if (error == 0) {
         findings_checked(findings, AREA_IMAGE, "%s",
                          !clean                         ? "none: the pool needs recovery"
@@ -171,7 +160,7 @@ static int open_held(struct findings *findings, const struct snapshot *snapshot,
     if (clean && error == PMA_ECORRUPT && findings->by_severity[SEVERITY_ERROR] == 0) {
         char detail[400];
         memcpy(detail, pma_error_detail(), strlen(pma_error_detail()) + 1);
-        error = open_view(snapshot->path, PMA_FORCE_RECOVERY, held);
+        error = view_open(snapshot->path, PMA_FORCE_RECOVERY, held);
         if (error == 0) {
             findings_add(findings, SEVERITY_ERROR, AREA_IMAGE,
                          superblock->heap_offset + superblock->image_page * PAGE_BYTES, "%s", detail);
@@ -199,7 +188,7 @@ void check_blocks(struct findings *findings, const struct snapshot *snapshot)
         return;
     }
     bool apart = snapshot->superblock.state == STATE_CLEAN && held->report.recovered == 0;
-    if (apart && open_view(snapshot->path, PMA_FORCE_RECOVERY, &reached) != 0) {
+    if (apart && view_open(snapshot->path, PMA_FORCE_RECOVERY, &reached) != 0) {
         findings_add(findings, SEVERITY_ERROR, AREA_BLOCKS, NO_OFFSET, "they cannot be marked: %s", pma_error_detail());
         apart = false;
     }

@@ -47,10 +47,8 @@ static int recover(struct recovery *recovery, bool force)
 /* That it was closed cleanly does not say that it can be opened. */
 static int try_opening(const char *path)
 {
-    struct pma_options options = PMA_OPTIONS_INIT;
     pma_pool *pool;
-    options.flags = PMA_READ_ONLY;
-    int error = pma_open(path, &options, &pool);
+    int error = view_open(path, 0, &pool);
     return error == 0 ? pma_close(pool) : error;
 }
 

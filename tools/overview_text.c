@@ -121,9 +121,9 @@ static void print_space(const struct overview *overview)
              stats->pages_bad != 0 ? text_format(", %s bad", text_bytes(stats->pages_bad * stats->page_bytes)) : ""));
     line("free", space->free_bytes == 0
                      ? "nothing"
-                     : text_format("%s in %s, the largest %s: external fragmentation %.0f %%",
-                                   text_bytes(space->free_bytes), text_plural(space->free_runs, "run", "runs"),
-                                   text_bytes(space->largest_run), 100 * space->external));
+                     : text_format("%s in %s, the largest %s: %.0f %% fragmented", text_bytes(space->free_bytes),
+                                   text_plural(space->free_runs, "run", "runs"), text_bytes(space->largest_run),
+                                   100 * space->external));
     if (space->span_bytes != 0)
         line("idle", text_format("%s of the %s in spans hold no object: %s", text_bytes(space->idle_bytes),
                                  text_bytes(space->span_bytes), text_share(space->idle_bytes, space->span_bytes)));

@@ -79,6 +79,9 @@ uint64_t span_view_blocks(const struct span_view *span);
 uint64_t span_view_block_bytes(const struct span_view *span);
 const char *snapshot_type_name(const struct snapshot *snapshot, pma_type_id type);
 
+/* Opens the pool itself read-only, with a progress bar; pma_open's error. The pool stays locked until it is closed. */
+int view_open(const char *path, unsigned flags, pma_pool **pool);
+
 /* ---- its parts, for snapshot.c ---- */
 
 void snapshot_add_span(struct snapshot *snapshot, const struct span_view *span);

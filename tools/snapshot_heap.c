@@ -33,12 +33,12 @@ static void note_image(struct snapshot *snapshot)
                                          .kind = SPAN_INTERNAL};
 }
 
-static int open_view(const struct snapshot *snapshot, unsigned flags, pma_pool **pool)
+int view_open(const char *path, unsigned flags, pma_pool **pool)
 {
     struct pma_options options = PMA_OPTIONS_INIT;
     options.flags = PMA_READ_ONLY | flags;
     options.progress = progress_show;
-    int error = pma_open(snapshot->path, &options, pool);
+    int error = pma_open(path, &options, pool);
     progress_end();
     return error;
 }
@@ -54,7 +54,7 @@ static void add_leak(void *arg, const struct census_block *block)
 static int find_leaks(struct snapshot *snapshot, const struct heap *heap)
 {
     pma_pool *reached;
-    int error = snapshot->report.recovered ? 0 : open_view(snapshot, PMA_FORCE_RECOVERY, &reached);
+    int error = snapshot->report.recovered ? 0 : view_open(snapshot->path, PMA_FORCE_RECOVERY, &reached);
     if (error != 0)
         return error;
     snapshot->leaks = command_memory(PMA_TYPE_MAX, sizeof *snapshot->leaks);
@@ -67,7 +67,7 @@ static int find_leaks(struct snapshot *snapshot, const struct heap *heap)
 int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks)
 {
     pma_pool *pool;
-    int error = open_view(snapshot, 0, &pool);
+    int error = view_open(snapshot->path, 0, &pool);
     if (error != 0)
         return error;
     const struct heap *heap = &pool->heap;

@@ -84,6 +84,19 @@ struct span *heap_span_at(const struct heap *heap, const void *address)
     return page_map_span(atomic_load_explicit(&heap->page_map[page], memory_order_acquire));
 }
 
+/* A row that is named already is left from before: nothing of it is in use. */
+static void tell_bin(struct heap *heap, unsigned bin)
+{
+    struct live_bin value = {.type = heap->bins[bin].type, .size_class = heap->bins[bin].size_class};
+    const struct live_bin *old = &live_page(heap->base)->bins[bin];
+    if (old->type == value.type && old->size_class == value.size_class) {
+        value.alloc_objects = value.free_objects = old->alloc_objects;
+        value.alloc_bytes = value.free_bytes = old->alloc_bytes;
+    }
+    live_set_bin(&heap->pm, heap->base, bin, &value);
+    live_set_bins(&heap->pm, heap->base, bin + 1);
+}
+
 unsigned heap_bin(struct heap *heap, pma_type_id type, unsigned size_class)
 {
     if (type < PMA_TYPE_FIRST)
@@ -98,10 +111,8 @@ unsigned heap_bin(struct heap *heap, pma_type_id type, unsigned size_class)
     if (bin == 0 && count < BIN_MAX) {
         bin = count;
         name_bin(heap, bin, type, size_class);
-        const struct live_bin *old = &live_page(heap->base)->bins[bin];
-        if (old->type != type || old->size_class != size_class)
-            live_set_bin(&heap->pm, heap->base, bin, &(struct live_bin){.type = type, .size_class = size_class});
-        live_set_bins(&heap->pm, heap->base, count + 1);
+        if (heap->settled)
+            tell_bin(heap, bin);
         atomic_store_explicit(&heap->bin_count, count + 1, memory_order_release);
         atomic_store_explicit(known, (uint16_t)bin, memory_order_release);
     }
@@ -147,6 +158,21 @@ static int allocate_pages(struct heap *heap, uint64_t first, uint64_t pages, uin
     return mapping_allocate(&heap->mapping, heap->mapping.heap_offset + from * PAGE_BYTES, backed * PAGE_BYTES);
 }
 
+/* The words of pages that the file did not have are zero, unless the medium was damaged there: nobody has looked before. */
+static void clear_words(struct heap *heap, uint64_t first, uint64_t pages)
+{
+    bool any = false;
+    for (uint64_t page = first; page < first + pages; page++) {
+        if (heap->table[page] != 0) {
+            pm_store8(&heap->pm, &heap->table[page], 0);
+            pm_flush(&heap->pm, &heap->table[page], sizeof *heap->table);
+            any = true;
+        }
+    }
+    if (any)
+        pm_drain(&heap->pm);
+}
+
 int heap_grow(struct heap *heap, uint32_t pages, uint32_t align, bool internal)
 {
     struct page_heap *page_heap = &heap->page_heap;
@@ -168,6 +194,7 @@ int heap_grow(struct heap *heap, uint32_t pages, uint32_t align, bool internal)
     }
     if (error != 0)
         return error;
+    clear_words(heap, first, step);
     heap->superblock.heap_pages = first + step;
     superblock_commit(&heap->pm, heap->base, &heap->superblock);
     page_heap_extend(page_heap, (uint32_t)step);

@@ -51,6 +51,7 @@ struct heap {
     uint32_t page_limit; /* entries of page_map and table */
     uint16_t tag;
     bool hardened;
+    bool settled; /* rebuilt: before that nothing is written to the live page, as the pool may still be refused */
     _Atomic bool disowned; /* in a forked child */
 
     struct pm pm;

@@ -24,8 +24,8 @@ int heap_take_pages(struct heap *heap, struct thread_cache *cache, uint32_t page
         lock_acquire(&heap->page_heap.lock);
         error = take_or_dissolve(heap, pages, align, page);
     }
-    if (error == 0)
-        return 0;
+    if (error != PMA_ENOMEM)
+        return error; /* had, or the device is full: a longer file would need as much storage */
     error = heap_grow(heap, pages, align, internal);
     return error != 0 ? error : page_heap_take(&heap->page_heap, pages, align, page);
 }

@@ -35,6 +35,9 @@ void misuse_report_twice(struct heap *heap, const struct span *span, unsigned k,
     uint64_t blocks = (uint64_t)__builtin_popcountll(mask);
     unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
     live_add(&heap->pm, heap->base, bin, 0, 0, -blocks, -(blocks * span->block_bytes));
-    const char *block = span->start + ((size_t)k * 64 + (size_t)__builtin_ctzll(mask)) * span->block_bytes;
-    misuse_report(heap, block, "a block was freed twice, noticed when it left a thread's cache");
+    const char *first = span->start + (size_t)k * 64 * span->block_bytes;
+    size_t block_bytes = span->block_bytes;
+    for (; mask != 0; mask &= mask - 1)
+        misuse_report(heap, first + (size_t)__builtin_ctzll(mask) * block_bytes,
+                      "a block was freed twice, noticed when it left a thread's cache");
 }

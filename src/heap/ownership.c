@@ -99,7 +99,12 @@ void foreign_flush(struct thread_cache *cache)
         return;
     unsigned k = cache->foreign_word;
     uint64_t mask = cache->foreign_mask, full = span_full_word(span, k);
+    uint64_t twice = mask & atomic_load_explicit(&span->bits[k], memory_order_relaxed);
     cache->foreign = NULL;
+    if (UNLIKELY(twice != 0)) {
+        misuse_report_twice(its_heap(cache), span, k, twice);
+        mask &= ~twice;
+    }
     uint64_t old = atomic_fetch_or(&span_remote(span)[k], mask);
     if (UNLIKELY((old & mask) != 0))
         misuse_report_twice(its_heap(cache), span, k, old & mask);
@@ -114,6 +119,19 @@ void foreign_flush(struct thread_cache *cache)
         if ((old | mask | local) == full)
             central_check(its_heap(cache), span);
     }
+}
+
+bool span_block_is_free(const struct thread_cache *cache, struct span *span, uint32_t index)
+{
+    unsigned k = index / 64, number = atomic_load_explicit(&span->bin, memory_order_relaxed);
+    const struct bin *bin = &cache->bins[number];
+    unsigned length = atomic_load_explicit(&bin->state, memory_order_relaxed) & 255;
+    uint64_t free = atomic_load_explicit(&span->bits[k], memory_order_relaxed) |
+                    atomic_load_explicit(&span_remote(span)[k], memory_order_relaxed);
+    if (bin->current == span && span->cursor == k)
+        free |= atomic_load_explicit(&bin->word, memory_order_relaxed);
+    return (free >> index % 64 & 1) != 0 ||
+           (length != 0 && bin->lifo[length - 1] == span->start + (size_t)index * span->block_bytes);
 }
 
 /* The span is ours. Returns false if the block is free already. */

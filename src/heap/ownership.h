@@ -25,6 +25,8 @@
 
 /* Block `index` of a small span goes back to a bitmap: the span's local one, or the remote one through the coalescer. */
 void span_release(struct thread_cache *cache, struct span *span, uint32_t index);
+/* Whether the block is free as far as this thread can tell without a lock: not those in the LIFOs, but for its own last one. */
+bool span_block_is_free(const struct thread_cache *cache, struct span *span, uint32_t index);
 /* Empties the coalescer. */
 void foreign_flush(struct thread_cache *cache);
 /* The owner lets go of a span without local free blocks; false if it got it back because of remote ones. */

@@ -101,10 +101,15 @@ static uint32_t find(const struct run_node *nodes, uint32_t tree, uint32_t pages
 
 /* ---- storage ---- */
 
+static bool has_storage(const struct page_heap *heap, uint32_t page)
+{
+    return (heap->storage[page / 64] >> page % 64 & 1) != 0;
+}
+
 static bool storage_missing(const struct page_heap *heap, uint32_t page, uint32_t pages)
 {
     for (uint32_t p = page; p < page + pages; p++)
-        if ((heap->storage[p / 64] >> p % 64 & 1) == 0)
+        if (!has_storage(heap, p))
             return true;
     return false;
 }
@@ -176,6 +181,52 @@ static void cut_out(struct page_heap *heap, uint32_t run, uint32_t page, uint32_
         insert(heap, run, page - run);
     if (page + pages < run + run_pages)
         insert(heap, page + pages, run + run_pages - page - pages);
+    heap->nodes[page].pages =
+        pages; /* for who walks the heap before a span covers them: the shutdown image is in none */
+}
+
+static bool page_is_free(const struct page_heap *heap, uint32_t page)
+{
+    return atomic_load_explicit(&heap->page_map[page], memory_order_relaxed) == 0;
+}
+
+/* What the file system says of storage; it may not tell of pages that were never written. */
+static void learn_storage(struct page_heap *heap)
+{
+    uint64_t base = heap->mapping->heap_offset, end = base + (uint64_t)heap->pages * PAGE_BYTES, from, to = base;
+    if (heap->learned)
+        return;
+    heap->learned = true;
+    while (mapping_next_data(heap->mapping, to, end, &from, &to)) {
+        uint64_t first = (from - base + PAGE_BYTES - 1) >> PAGE_SHIFT, last = (to - base) >> PAGE_SHIFT;
+        if (first < last)
+            page_heap_has_storage(heap, (uint32_t)first, (uint32_t)(last - first));
+    }
+}
+
+/* The lowest free pages that have storage already, and the run that they lie in. */
+static bool find_backed(const struct page_heap *heap, uint32_t pages, uint32_t align, uint32_t *run, uint32_t *start)
+{
+    for (uint32_t page = 0; page < heap->pages;) {
+        if (!page_is_free(heap, page)) {
+            page++;
+            continue;
+        }
+        uint64_t end = (uint64_t)page + heap->nodes[page].pages, at = page;
+        while ((at = (at + align - 1) / align * align) + pages <= end) {
+            uint64_t back = at + pages; /* from behind: what lacks storage need not be looked at again */
+            while (back > at && has_storage(heap, (uint32_t)(back - 1)))
+                back--;
+            if (back == at) {
+                *run = page;
+                *start = (uint32_t)at;
+                return true;
+            }
+            at = back;
+        }
+        page = (uint32_t)end;
+    }
+    return false;
 }
 
 int page_heap_take(struct page_heap *heap, uint32_t pages, uint32_t align, uint32_t *page)
@@ -185,16 +236,16 @@ int page_heap_take(struct page_heap *heap, uint32_t pages, uint32_t align, uint3
         return PMA_ENOMEM;
     uint32_t start = (uint32_t)(((uint64_t)run + align - 1) / align * align);
     int error = ensure_storage(heap, start, pages, run + heap->nodes[run].pages);
+    if (error == PMA_ENOSPC) {
+        learn_storage(heap);
+        if (find_backed(heap, pages, align, &run, &start))
+            error = 0;
+    }
     if (error != 0)
         return error;
     cut_out(heap, run, start, pages);
     *page = start;
     return 0;
-}
-
-static bool page_is_free(const struct page_heap *heap, uint32_t page)
-{
-    return atomic_load_explicit(&heap->page_map[page], memory_order_relaxed) == 0;
 }
 
 int page_heap_take_at(struct page_heap *heap, uint32_t page, uint32_t pages)

@@ -12,7 +12,8 @@
  *     node[first].pages = node[last].pages = length, for each run
  *
  * Storage: a bit per page tells that the file system has given storage to it. Pages of a file that was just opened, and
- * pages that trim has punched out, get theirs when they are next handed out (R6), never by touching them.
+ * pages that trim has punched out, get theirs when they are next handed out (R6), never by touching them. When the device is
+ * full, pages that have theirs are looked for, wherever they are.
  *
  * All functions want the page heap lock.
  */
@@ -41,6 +42,7 @@ struct page_heap {
     uint32_t limit; /* entries of nodes, storage and page_map */
     uint32_t free_pages;
     bool prefault;
+    bool learned; /* the file system was asked where the file has storage */
 };
 
 /* `limit` pages at most. PMA_ENOMEM. The page map is the caller's. */

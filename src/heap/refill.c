@@ -13,14 +13,16 @@
 #include "pm/error.h"
 #include <errno.h>
 
-/* Moves the next word with free blocks into the bin. */
-static bool take_word(struct bin *bin, struct span *span)
+/* Moves the next word with free blocks into the bin; in a hardened pool one block of it, so that all free blocks stand in
+ * bitmaps, where a second free is noticed by any thread. */
+static bool take_word(const struct heap *heap, struct bin *bin, struct span *span)
 {
     unsigned k = span->cursor;
     for (unsigned n = 0; n < span->words; n++) {
-        uint64_t word = atomic_load_explicit(&span->bits[k], memory_order_relaxed);
-        if (word != 0) {
-            atomic_store_explicit(&span->bits[k], 0, memory_order_relaxed);
+        uint64_t free = atomic_load_explicit(&span->bits[k], memory_order_relaxed);
+        if (free != 0) {
+            uint64_t word = heap->hardened ? free & -free : free;
+            atomic_store_explicit(&span->bits[k], free & ~word, memory_order_relaxed);
             int blocks = __builtin_popcountll(word);
             span->used += blocks;
             span->cursor = (uint16_t)k;
@@ -76,6 +78,8 @@ void *cache_refill(struct thread_cache *cache, unsigned index)
 {
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
     struct bin *bin = cache_bin(cache, index);
+    if (heap->hardened && bin->current != NULL && take_word(heap, bin, bin->current))
+        return cache_malloc(cache, index); /* each malloc comes here: the rest is for those that need more */
     atomic_fetch_add_explicit(&heap->slow_paths, 1, memory_order_relaxed);
     uint32_t epoch = atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
     if (UNLIKELY(cache->scavenge_epoch != epoch)) {
@@ -85,10 +89,10 @@ void *cache_refill(struct thread_cache *cache, unsigned index)
     struct span *span = bin->current;
     for (;;) {
         if (span != NULL) {
-            if (take_word(bin, span))
+            if (take_word(heap, bin, span))
                 break;
             span_collect(heap, span);
-            if (take_word(bin, span))
+            if (take_word(heap, bin, span))
                 break;
             bin->current = NULL;
             if (!span_detach_full(cache, span)) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/thread_cache.h"
 #include "heap/central.h"
+#include "heap/misuse.h"
 #include "heap/ownership.h"
 #include "pm/error.h"
 #include <pthread.h>
@@ -155,15 +156,27 @@ void bin_tell(struct thread_cache *cache, struct bin *bin)
                  freed * bin->block_bytes);
 }
 
+/* A block that waited in a LIFO is released; but if it was freed a second time, its span may be gone meanwhile. */
+static void release_waiting(struct thread_cache *cache, const struct bin *bin, char *block)
+{
+    struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
+    struct span *span = heap_span_at(heap, block);
+    if (LIKELY(span != NULL && atomic_load_explicit(&span->bin, memory_order_relaxed) == bin->index)) {
+        uint32_t index = size_class_index(&size_classes[span->size_class], (uint32_t)(block - span->start));
+        if (LIKELY(index < span->blocks)) {
+            span_release(cache, span, index);
+            return;
+        }
+    }
+    misuse_report(heap, block, "a block was freed twice, noticed when it left a thread's cache");
+}
+
 static void drain_lifo(struct thread_cache *cache, struct bin *bin)
 {
     uint64_t state = atomic_load_explicit(&bin->state, memory_order_relaxed);
     for (unsigned length = state & 255; length > 0; length--) {
-        char *block = bin->lifo[length - 1];
-        struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
-        struct span *span = heap_span_at(heap, block);
         atomic_store_explicit(&bin->state, --state, memory_order_relaxed);
-        span_release(cache, span, span_block_around(span, (uint64_t)(block - span->start)));
+        release_waiting(cache, bin, bin->lifo[length - 1]);
     }
 }
 
@@ -203,12 +216,15 @@ void cache_drain(struct thread_cache *cache, unsigned except)
         struct bin *bin = &cache->bins[index];
         if (index == except || bin->block_bytes == 0)
             continue;
-        struct span *span = bin->current;
+        struct span *span = put_back_current(bin);
         if (span != NULL) {
-            int32_t in_word = __builtin_popcountll(atomic_load_explicit(&bin->word, memory_order_relaxed));
             span_collect(heap, span);
-            if (span->used == in_word)
-                span_hand_on(cache, put_back_current(bin));
+            if (span->used == 0) {
+                central_put_empty(heap, span);
+            } else {
+                span->place = PLACE_CURRENT;
+                bin->current = span;
+            }
         }
         for (struct span *next, *partial = bin->partial_head; partial != NULL; partial = next) {
             next = partial->next;

@@ -2,6 +2,7 @@
 #include "media/roots.h"
 #include "media/checksum.h"
 #include "pm/error.h"
+#include <inttypes.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -45,6 +46,19 @@ int roots_check(const char *base)
         for (unsigned k = 0; k < i; k++)
             if (slots[k].target != 0 && memcmp(slots[k].name, slots[i].name, NAME_BYTES) == 0)
                 return pm_fail(PMA_ECORRUPT, "root slots %u and %u both have the name \"%s\"", k, i, slots[i].name);
+    }
+    return 0;
+}
+
+int roots_check_targets(const char *base, uint16_t tag, uint64_t heap_offset, uint64_t slot_bytes)
+{
+    const struct root_slot *slots = roots_table(base);
+    for (unsigned i = 0; i < PMA_ROOT_MAX; i++) {
+        uint64_t target = slots[i].target, offset = target & PMA_OFFSET_MASK;
+        if (target != 0 && (target >> 48 != tag || offset % 8 != 0 || offset < heap_offset || offset >= slot_bytes))
+            return pm_fail(PMA_ECORRUPT,
+                           "root slot %u: its target %#" PRIx64 " leads to no block that this pool can have", i,
+                           target);
     }
     return 0;
 }

@@ -54,6 +54,8 @@ int mapping_read(const struct mapping *m, void *buffer, size_t length, uint64_t 
 int mapping_allocate(struct mapping *m, uint64_t offset, uint64_t length);
 int mapping_truncate(struct mapping *m, uint64_t size);
 int mapping_punch(struct mapping *m, uint64_t offset, uint64_t length);
+/* The first part of [offset, end) that is no hole, as far as the file system tells; false if there is none. */
+bool mapping_next_data(const struct mapping *m, uint64_t offset, uint64_t end, uint64_t *from, uint64_t *to);
 uint64_t mapping_storage(const struct mapping *m); /* bytes the file system has given */
 
 /* Maps `length` bytes with the layout above. `fixed` (or NULL) is the wanted base, a multiple of 2 MiB: PMA_EADDRESS if it is

@@ -222,6 +222,17 @@ uint64_t mapping_storage(const struct mapping *m)
     return fstat(m->fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
 }
 
+bool mapping_next_data(const struct mapping *m, uint64_t offset, uint64_t end, uint64_t *from, uint64_t *to)
+{
+    off_t data = lseek(m->fd, (off_t)offset, SEEK_DATA);
+    if (data < 0 || (uint64_t)data >= end)
+        return false;
+    off_t hole = lseek(m->fd, data, SEEK_HOLE);
+    *from = (uint64_t)data;
+    *to = hole < data || (uint64_t)hole > end ? end : (uint64_t)hole;
+    return true;
+}
+
 int mapping_read(const struct mapping *m, void *buffer, size_t length, uint64_t offset)
 {
     size_t done = 0;

@@ -23,16 +23,27 @@
 
 /* ---- reserving addresses ---- */
 
+/* ThreadSanitizer knows only some addresses, and ends the process that insists on others: it is asked, and may refuse. A
+ * kernel that does not know the flag takes the address for a wish as well. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define ASK_ONLY
+#endif
+#endif
+#if defined(ASK_ONLY) || defined(__SANITIZE_THREAD__)
+#define MAP_HERE 0
+#else
+#define MAP_HERE MAP_FIXED_NOREPLACE
+#endif
+
 static int reserve_fixed(struct mapping *m, size_t length, void *fixed)
 {
     if ((uintptr_t)fixed % MAP_ALIGNMENT != 0)
         return pm_fail(PMA_EADDRESS, "%s cannot be mapped at %p: not a multiple of 2 MiB", m->path, fixed);
-    char *got =
-        mmap(fixed, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    char *got = mmap(fixed, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HERE, -1, 0);
     if (got == MAP_FAILED)
-        return pm_fail(PMA_EADDRESS, "%s cannot be mapped at %p: %zu bytes there are not free (%s)", m->path, fixed,
-                       length, strerror(errno));
-    if (got != fixed) { /* a kernel before 4.17 takes the address for a hint */
+        return pm_fail(PMA_EADDRESS, "%s cannot be mapped at %p: %s", m->path, fixed, strerror(errno));
+    if (got != fixed) {
         munmap(got, length);
         return pm_fail(PMA_EADDRESS, "%s cannot be mapped at %p: %zu bytes there are not free", m->path, fixed, length);
     }

@@ -43,6 +43,8 @@ static bool place_span(struct heap *heap, struct span *span, uint32_t *in_use)
     }
 }
 
+#define IMPLAUSIBLE (UINT64_C(1) << 60) /* bytes: allocating a GiB a second would take 34 years */
+
 /* The figures of all time go on from the live page where it is plausible; what is in use now is certain. */
 static void settle_figures(struct heap *heap, const uint64_t *objects, const uint64_t *bytes)
 {
@@ -51,7 +53,8 @@ static void settle_figures(struct heap *heap, const uint64_t *objects, const uin
     for (unsigned bin = 0; bin < bins; bin++) {
         struct live_bin value = {.type = heap->bins[bin].type, .size_class = heap->bins[bin].size_class};
         const struct live_bin *old = &live->bins[bin];
-        bool known = live->head.magic == LIVE_MAGIC && old->type == value.type && old->size_class == value.size_class;
+        bool known = live->head.magic == LIVE_MAGIC && old->type == value.type && old->size_class == value.size_class &&
+                     old->alloc_objects < IMPLAUSIBLE && old->alloc_bytes < IMPLAUSIBLE;
         value.alloc_objects = known && old->alloc_objects > objects[bin] ? old->alloc_objects : objects[bin];
         value.alloc_bytes = known && old->alloc_bytes > bytes[bin] ? old->alloc_bytes : bytes[bin];
         value.free_objects = value.alloc_objects - objects[bin];
@@ -102,6 +105,7 @@ void settle(struct rebuild *rebuild)
     span_dissolve(heap, dead);
     lock_release(&heap->page_heap.lock);
     settle_figures(heap, rebuild->objects, rebuild->bytes);
+    heap->settled = true;
     rebuild_tell(rebuild, PMA_PHASE_SWEEP, heap->page_heap.pages, heap->page_heap.pages);
     rebuild->report.nanoseconds_sweep = rebuild_clock() - began;
 }
