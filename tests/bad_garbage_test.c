@@ -9,7 +9,7 @@
 #include "media/checksum.h"
 #include "media/span_word.h"
 
-#define ROUNDS 4000u
+#define ROUNDS 2500u
 
 struct garbage {
     struct victim victim;

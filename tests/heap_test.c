@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The heap, room by room: page heap, descriptors, spans and their words, central, thread cache; then all of it at once. */
 #include "heap/central.h"
-#include "heap/large.h"
+#include "heap/ownership.h"
 #include "heap/span_table.h"
 #include "heap/thread_cache.h"
 #include "pm/thread.h"
@@ -368,6 +368,30 @@ static void the_last_free_takes_a_span_out_of_central(void)
     close_pool(pool);
 }
 
+/* Frees that came while the owner was about to let go. */
+static void late_frees_empty_a_span_on_its_way(void)
+{
+    pma_pool *pool = create_pool(scratch("late"), 4 * MIB, 4 * MIB);
+    struct heap *heap = &pool->heap;
+    struct thread_cache *cache = cache_of(heap);
+    struct span *partial = span_with(pool, size_class_of(64), 130), *full = span_with(pool, size_class_of(64), 1024);
+    for (unsigned k = 0; k < 3; k++)
+        atomic_store(&span_remote(partial)[k], ~atomic_load(&partial->bits[k]));
+    central_put(heap, partial);
+    CHECK(atomic_load(&partial->owner) == OWNER_DEAD && partial->used == 0 && span_all_free(partial));
+    atomic_store(&full->owner, OWNER_FULL);
+    for (unsigned k = 0; k < 15; k++)
+        atomic_store(&span_remote(full)[k], UINT64_MAX);
+    cache->foreign = full;
+    cache->foreign_word = 15;
+    cache->foreign_mask = UINT64_MAX;
+    foreign_flush(cache);
+    CHECK(atomic_load(&full->owner) == OWNER_DEAD && full->used == 0 && span_all_free(full));
+    CHECK_EQUAL(stats_of(pool).pages_cached, partial->pages + full->pages);
+    CHECK(heap_check(heap) == NULL);
+    close_pool(pool);
+}
+
 /* ---- the thread cache's arithmetic ---- */
 
 static void the_equations_of_a_bin_hold(void)
@@ -656,6 +680,7 @@ void heap_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, a_large_span_changes_its_length_and_bin);
     CU_ADD_TEST(suite, central_hands_out_the_fullest_first);
     CU_ADD_TEST(suite, the_last_free_takes_a_span_out_of_central);
+    CU_ADD_TEST(suite, late_frees_empty_a_span_on_its_way);
     CU_ADD_TEST(suite, the_equations_of_a_bin_hold);
     CU_ADD_TEST(suite, random_operations_keep_the_heap_sound);
     CU_ADD_TEST(suite, and_so_do_they_in_a_hardened_pool);

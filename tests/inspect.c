@@ -251,8 +251,10 @@ void add_orders(pma_pool *pool, pma_type_id type, pma_ptr *head, unsigned count,
         struct order *order = pma_malloc_typed(pool, type, 0);
         size_t bytes = i % 100 == 0 ? 50000 + i : (i * 37 + seed) % 900 + 1;
         void *payload = pma_malloc_leaf(pool, bytes);
-        if (!CHECK(order != NULL && payload != NULL))
+        if (order == NULL || payload == NULL) {
+            FAIL_TEST("the pool is full: %s", pma_error_detail());
             return;
+        }
         memset(payload, (int)i, bytes);
         *order = (struct order){.next = *head, .payload = pma_ptr_of(pool, payload), .key = i};
         pma_publish(pool, head, order, sizeof *order);

@@ -32,11 +32,13 @@ static pma_type_id register_node(pma_pool *pool)
     return id;
 }
 
+/* Never NULL: pools here are far from full. */
 static struct node *new_node(pma_pool *pool, pma_type_id type)
 {
     struct node *node = pma_malloc_typed(pool, type, 0);
-    if (CHECK(node != NULL))
-        *node = (struct node){0};
+    if (node == NULL)
+        abort();
+    *node = (struct node){0};
     return node;
 }
 
@@ -295,6 +297,12 @@ static void damaged_lanes_and_figures(void)
     CHECK_EQUAL(json_at(&result, "areas.4.error"), 1);
     CHECK_EQUAL(json_at(&result, "areas.4.warning"), 2);
     result_free(&result);
+    /* It opens, as a clean pool's logs are not looked at; but it cannot be marked. */
+    INSPECT(&result, "--json", "--leaks", place.path);
+    CHECK(result.status == 0 && error_has(&result, "leaks can be looked for only"));
+    CHECK(!json_has(&result, "types.0.leaked_objects"));
+    CHECK_EQUAL(json_at(&result, "total.inuse_objects"), 4);
+    result_free(&result);
 }
 
 /* ---- blocks ---- */
@@ -332,8 +340,10 @@ static void a_damaged_image_can_be_given_up(void)
         return;
     new_place(&place, "image");
     CHECK(flip_bit_at(place.path, place.image + 20, 1));
+    CHECK(flip_bit_at(place.path, 50, 1)); /* one damage does not hide the other */
     check_pool(&result, &place, 1);
     finds(&result, "error", "shutdown image", place.image, "bad checksum");
+    finds(&result, "error", "superblocks", 0, "replica A");
     CHECK_EQUAL(json_at(&result, "complete"), 1); /* the blocks were checked, as recovery would leave them */
     result_free(&result);
     expect_status(1, NULL, place.path, "recover --force");
@@ -441,6 +451,7 @@ static void recover_makes_it_clean(void)
 
 static void recover_leaves_a_clean_pool_alone(void)
 {
+    struct result result;
     struct place place;
     if (inspect_program() == NULL)
         return;
@@ -452,6 +463,12 @@ static void recover_leaves_a_clean_pool_alone(void)
     CHECK(flip_bit_at(place.path, 50, 0)); /* so that there is something to do */
     expect_status(2, "recover", place.path, "open read-only");
     close_pool(reader);
+    /* Unless it is told to: then the leak is free. */
+    new_place(&place, "forced");
+    INSPECT(&result, "recover", "-f", place.path);
+    CHECK(result.status == 0 && out_has(&result, "freed      1 object, 512 B, that no root reaches"));
+    result_free(&result);
+    expect_status(0, "check", place.path, "the roots reach all of them");
 }
 
 void inspect_add_check_tests(CU_pSuite suite)

@@ -38,7 +38,7 @@ static void run_engine(const char *path, int commands, int answers)
 
 static void start_engine(struct engine *engine, const char *path)
 {
-    int to[2], from[2];
+    int to[2] = {-1, -1}, from[2] = {-1, -1};
     *engine = (struct engine){.pid = -1, .path = path};
     fflush(NULL);
     if (!CHECK(pipe2(to, O_CLOEXEC) == 0 && pipe2(from, O_CLOEXEC) == 0))

@@ -4,6 +4,7 @@
 #include "inspect.h"
 #include "suites.h"
 
+#include <limits.h>
 #include <pty.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -19,7 +20,7 @@ static void check_count(const struct result *result, const char *path, const str
     static const char *const names[] = {"alloc_objects", "alloc_bytes",   "free_objects",
                                         "free_bytes",    "inuse_objects", "inuse_bytes"};
     const uint64_t *values = (const uint64_t *)(const void *)expected;
-    char at[100];
+    char at[PATH_MAX];
     for (unsigned i = 0; i < COUNT_OF(names); i++) {
         snprintf(at, sizeof at, "%s.%s", path, names[i]);
         CHECK_EQUAL(json_at(result, at), values[i]);
@@ -298,9 +299,11 @@ static void roots_say_where_they_lead(void)
     if (inspect_program() == NULL)
         return;
     const char *path = scratch("roots");
+    /* Escape sequences, a byte that is no UTF-8, and (not as a literal, which would turn this line around) U+202E */
+    const char name[] = {'e', 'v', 'i', 'l', ' ', '\033', '[', '2', 'J', '\xff', '\xe2', '\x80', '\xae', '\0'};
     pma_pool *pool = create_pool(path, MIB, MIB);
     char *block = pma_malloc_leaf(pool, 300) != NULL ? pma_malloc_leaf(pool, 300) : NULL; /* the second of its span */
-    CHECK_EQUAL(pma_root_set(pool, "evil \033[2J\xff\xe2\x80\xae", block), 0);
+    CHECK_EQUAL(pma_root_set(pool, name, block), 0);
     uint64_t offset = pma_ptr_of(pool, block) & PMA_OFFSET_MASK, pointer = pma_ptr_of(pool, block);
     close_pool(pool);
     INSPECT(&result, "roots", "--json", path);

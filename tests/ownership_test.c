@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Who owns a span, and how frees come home (heap/ownership.h), step by step. thread_test.c has the same at random. */
+#include "heap/central.h"
 #include "heap/ownership.h"
 #include "heap/thread_cache.h"
 #include "media/format.h"
@@ -126,6 +127,48 @@ static void a_waiting_free_does_not_pin_an_adopted_span(void)
     check_empty(pool, 100 + LIFO_MAX + BLOCKS - 100 + 1);
 }
 
+static void flush_for(void *arg)
+{
+    foreign_flush(cache_of(arg));
+}
+
+/* A free that came after the owner had collected, and before it let go: it sees that, and keeps the span. */
+static void a_span_that_is_not_full_after_all_stays(void)
+{
+    static struct batch mine, theirs;
+    struct helper helper;
+    pma_pool *pool = create_pool(scratch("stays"), MIB, MIB);
+    helper_begin(&helper);
+    theirs = (struct batch){.pool = pool, .size = BLOCK, .count = LIFO_MAX};
+    tell(&helper, batch_malloc, &theirs);
+    tell(&helper, batch_free, &theirs);
+    mine = (struct batch){.pool = pool, .size = BLOCK, .count = BLOCKS};
+    batch_malloc(&mine);
+    struct thread_cache *cache = cache_of(&pool->heap);
+    struct span *span = heap_span_at(&pool->heap, mine.blocks[0]);
+    struct bin *bin = &cache->bins[atomic_load(&span->bin)];
+    theirs = (struct batch){.pool = pool, .count = 1, .blocks = {mine.blocks[5]}};
+    mine.blocks[5] = NULL;
+    tell(&helper, batch_free, &theirs);
+    tell(&helper, flush_for, &pool->heap);
+    CHECK(bin->current == span && atomic_load(&bin->word) == 0);
+    bin->current = NULL;
+    CHECK(!span_detach_full(cache, span));
+    CHECK_EQUAL(atomic_load(&span->owner), (uintptr_t)cache);
+    span->place = PLACE_CURRENT;
+    bin->current = span;
+    span_collect(&pool->heap, span);
+    bin->current = NULL;
+    CHECK(span_detach_full(cache, span)); /* nothing new came */
+    CHECK_EQUAL(atomic_load(&span->owner), OWNER_FULL);
+    uintptr_t full = OWNER_FULL;
+    CHECK(atomic_compare_exchange_strong(&span->owner, &full, (uintptr_t)cache));
+    partial_push(bin, span);
+    batch_free(&mine);
+    helper_end(&helper);
+    check_empty(pool, LIFO_MAX + BLOCKS);
+}
+
 /* The only free block of a full pool waits in this thread's coalescer, and is of a span that becomes its own. */
 static void the_last_free_block_is_found(void)
 {
@@ -161,5 +204,6 @@ void thread_add_ownership_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, frees_into_another_threads_span_come_home);
     CU_ADD_TEST(suite, frees_empty_a_span_that_nobody_owns);
     CU_ADD_TEST(suite, a_waiting_free_does_not_pin_an_adopted_span);
+    CU_ADD_TEST(suite, a_span_that_is_not_full_after_all_stays);
     CU_ADD_TEST(suite, the_last_free_block_is_found);
 }

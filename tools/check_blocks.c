@@ -157,22 +157,22 @@ static int open_held(struct findings *findings, const struct snapshot *snapshot,
                                                         : text_bytes(superblock->image_bytes));
         return 0;
     }
-    if (clean && error == PMA_ECORRUPT && findings->by_severity[SEVERITY_ERROR] == 0) {
-        char detail[400];
-        memcpy(detail, pma_error_detail(), strlen(pma_error_detail()) + 1);
+    char detail[400];
+    memcpy(detail, pma_error_detail(), strlen(pma_error_detail()) + 1);
+    if (clean && error == PMA_ECORRUPT)
         error = view_open(snapshot->path, PMA_FORCE_RECOVERY, held);
-        if (error == 0) {
-            findings_add(findings, SEVERITY_ERROR, AREA_IMAGE,
-                         superblock->heap_offset + superblock->image_page * PAGE_BYTES, "%s", detail);
-            findings_checked(findings, AREA_IMAGE, "it cannot be read");
-        }
+    if (error == 0) {
+        findings_add(findings, SEVERITY_ERROR, AREA_IMAGE,
+                     superblock->heap_offset + superblock->image_page * PAGE_BYTES, "%s", detail);
+        findings_checked(findings, AREA_IMAGE, "it cannot be read");
     }
     return error;
 }
 
+/* Why, was found by the other checks; but for what they do not know of. */
 static void cannot_open(struct findings *findings)
 {
-    if (findings->by_severity[SEVERITY_ERROR] == 0)
+    if (findings->by_severity[SEVERITY_ERROR] == findings->areas[AREA_SUPERBLOCK].found[SEVERITY_ERROR])
         findings_add(findings, SEVERITY_ERROR, AREA_BLOCKS, NO_OFFSET, "the pool cannot be opened: %s",
                      pma_error_detail());
     findings_skipped(findings, AREA_IMAGE, "only of a pool that can be opened");

@@ -138,7 +138,7 @@ int command_overview(int argc, char **argv)
     else
         overview_print(overview, options.all);
     if (asked.leaks && snapshot->leaks == NULL)
-        command_say("leaks can be looked for only in a pool that nobody uses and that is not damaged");
+        command_say("leaks can be looked for only in a pool that nobody uses and that has no damage");
     snapshot_free(snapshot);
     free(overview);
     return status;

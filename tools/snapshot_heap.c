@@ -50,18 +50,17 @@ static void add_leak(void *arg, const struct census_block *block)
     leak->bytes += block->bytes;
 }
 
-/* In a recovered pool there are none. */
-static int find_leaks(struct snapshot *snapshot, const struct heap *heap)
+/* In a recovered pool there are none. If the pool cannot be marked they stay unknown. */
+static void find_leaks(struct snapshot *snapshot, const struct heap *heap)
 {
-    pma_pool *reached;
-    int error = snapshot->report.recovered ? 0 : view_open(snapshot->path, PMA_FORCE_RECOVERY, &reached);
-    if (error != 0)
-        return error;
+    pma_pool *reached = NULL;
+    if (!snapshot->report.recovered && view_open(snapshot->path, PMA_FORCE_RECOVERY, &reached) != 0)
+        return;
     snapshot->leaks = command_memory(PMA_TYPE_MAX, sizeof *snapshot->leaks);
-    if (snapshot->report.recovered)
-        return 0;
+    if (reached == NULL)
+        return;
     census_difference(heap, &reached->heap, add_leak, snapshot->leaks);
-    return pma_close(reached);
+    pma_close(reached);
 }
 
 int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks)
@@ -83,7 +82,6 @@ int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks)
     copy_spans(snapshot, heap);
     note_image(snapshot);
     if (with_leaks)
-        error = find_leaks(snapshot, heap);
-    pma_close(pool);
-    return error;
+        find_leaks(snapshot, heap);
+    return pma_close(pool);
 }

@@ -71,9 +71,10 @@ const char *text_bytes(uint64_t bytes)
         return text_format("%" PRIu64 " B", bytes);
     unsigned unit = 0;
     double value = (double)bytes / 1024;
-    /* 1023.95 would be printed as 1024.0 */
-    for (; value >= 1023.95 && unit < 5; value /= 1024)
+    while (value >= 1023.95 && unit < 5) { /* which would be printed as 1024.0 */
+        value /= 1024;
         unit++;
+    }
     bool exact = bytes % (UINT64_C(1) << 10 * (unit + 1)) == 0;
     return text_format("%.*f %s", exact ? 0 : 1, value, units[unit]);
 }
