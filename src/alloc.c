@@ -26,7 +26,7 @@ static inline struct thread_cache *cache_for(pma_pool *pool)
 {
     struct thread_cache *cache = cache_of(heap_of(pool));
     if (UNLIKELY(cache == NULL))
-        errno = EINVAL;
+        errno = pool_writable(pool) != 0 ? EINVAL : ENOMEM;
     return cache;
 }
 

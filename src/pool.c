@@ -489,6 +489,12 @@ int pma_open(const char *path, const struct pma_options *given, pma_pool **out)
 
 /* ---- close ---- */
 
+static void commit_state(struct heap *heap, enum superblock_state state)
+{
+    heap->superblock.state = state;
+    superblock_commit(&heap->pm, heap->base, &heap->superblock);
+}
+
 static int write_clean_state(struct heap *heap)
 {
     lock_acquire(&heap->page_heap.lock);
@@ -496,10 +502,12 @@ static int write_clean_state(struct heap *heap)
     int error = image_write(heap);
     if (error == 0) {
         live_persist(&heap->pm, heap->base, atomic_load(&heap->bin_count));
-        heap->superblock.state = STATE_CLEAN;
-        superblock_commit(&heap->pm, heap->base, &heap->superblock);
-        if (atomic_load(&heap->pm.error) != 0)
+        if (atomic_load(&heap->pm.error) == 0)
+            commit_state(heap, STATE_CLEAN);
+        if (atomic_load(&heap->pm.error) != 0) {
+            commit_state(heap, STATE_DIRTY); /* as far as the page cache: what is on the medium, nobody knows */
             error = pm_fail(PMA_EIO, "msync of %s failed", heap->mapping.path);
+        }
     }
     lock_release(&heap->page_heap.lock);
     return error;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Ways to open a pool: durability, read-only, fixed address, the other flags. */
+#include "child.h"
 #include "suites.h"
 #include "support.h"
 
@@ -122,6 +123,46 @@ static void a_file_on_disk_is_synchronised(void)
         try_mode((struct start){path, PMA_DURABILITY_AUTO, 0}, PMA_DURABILITY_MSYNC);
     try_mode((struct start){path, PMA_DURABILITY_MSYNC, 0}, PMA_DURABILITY_MSYNC);
     try_mode((struct start){path, PMA_DURABILITY_MSYNC, PMA_PREFAULT}, PMA_DURABILITY_MSYNC);
+}
+
+/* What msync reports once is told, and from then on nothing counts as durable until the pool is opened again. */
+static void fail_to_synchronise(void *arg)
+{
+    pma_pool *pool = open_with(arg);
+    build(pool, 20);
+    pma_ptr *table = pma_root_get(pool, "table");
+    struct pma_update updates[] = {{&table[0], NULL, 0}, {&table[1], NULL, 0}};
+    if (!refuse(SYS_msync, 0, 0, EIO)) {
+        SKIP_TEST("no seccomp filters here");
+        die();
+    }
+    reports_begin();
+    pma_persist(pool, table, 8);
+    CHECK_REPORT(PMA_EIO, table);
+    pma_publish(pool, &table[2], NULL, 0);
+    CHECK_REPORT(PMA_EIO, &table[2]);
+    CHECK(table[2] != 0); /* nothing more is changed */
+    CHECK_ERROR(pma_publish_many(pool, updates, 2), PMA_EIO, "msync");
+    CHECK_ERROR(pma_root_set(pool, "new", table), PMA_EIO, "msync");
+    CHECK_ERROR(pma_trim(pool, NULL), PMA_EIO, "msync");
+    CHECK(table[0] != 0 && pma_root_get(pool, "new") == NULL);
+    CHECK(pma_malloc(pool, 100) != NULL); /* that needs no medium */
+    CHECK_EQUAL(intact(pool, 20), 20);
+    CHECK_ERROR(pma_close(pool), PMA_EIO, "msync");
+    CHECK_EQUAL(reports.count, 0);
+    reports_end();
+    die();
+}
+
+static void a_failed_msync_is_told(void)
+{
+    struct start start = {disk_scratch("mode"), PMA_DURABILITY_MSYNC, 0};
+    CHECK_CHILD_DIES(fail_to_synchronise, &start, SIGKILL);
+    pma_pool *pool = open_with(&start);
+    CHECK_EQUAL(info_of(pool).open.recovered, 1); /* it was not closed cleanly */
+    CHECK_EQUAL(intact(pool, 20), 20);
+    CHECK_EQUAL(pma_root_set(pool, "new", pma_root_get(pool, "table")), 0);
+    close_pool(pool);
 }
 
 static void other_flags_do_no_harm(void)
@@ -360,11 +401,13 @@ static unsigned ring_length(pma_pool *pool)
 {
     void **first = pma_root_get(pool, "ring"), **at = first;
     unsigned length = 0;
-    if (CHECK(first != NULL))
-        do
-            at = *at, length++;
-        while (at != first && length < 100000);
-    return length;
+    while (at != NULL && length < 100000) {
+        at = *at;
+        length++;
+        if (at == first)
+            return length;
+    }
+    return 0;
 }
 
 static void raw_pointers_stay_valid(void)
@@ -511,6 +554,7 @@ void api_mode_tests(CU_pSuite suite)
 {
     CU_ADD_TEST(suite, each_durability_works);
     CU_ADD_TEST(suite, a_file_on_disk_is_synchronised);
+    CU_ADD_TEST(suite, a_failed_msync_is_told);
     CU_ADD_TEST(suite, other_flags_do_no_harm);
     CU_ADD_TEST(suite, readers_share_a_pool);
     CU_ADD_TEST(suite, readers_are_told_from_writers);

@@ -448,8 +448,8 @@ static void trim_of_an_empty_pool(void)
             CHECK_HEAP(pool);
         }
         char *block = pma_malloc(pool, round * 100000 + 8);
-        CHECK(block != NULL);
-        memset(block, 1, round * 100000 + 8);
+        if (CHECK(block != NULL))
+            memset(block, 1, round * 100000 + 8);
         pma_free(pool, block);
     }
     CHECK_EQUAL(pma_trim(pool, NULL), 0);

@@ -186,13 +186,12 @@ static void layouts_are_compared(void)
     CHECK_EQUAL(pma_create(path, &o, &pool), 0);
     CHECK(strcmp(info_of(pool).layout, name) == 0);
     close_pool(pool);
-    uint64_t sum = file_sum(path);
     CHECK_EQUAL(pma_open(path, &o, &pool), 0);
     close_pool(pool);
     pool = open_pool_at(path, PMA_READ_ONLY); /* who does not say, may */
     CHECK(strcmp(info_of(pool).layout, name) == 0);
     close_pool(pool);
-    sum = file_sum(path);
+    uint64_t sum = file_sum(path);
     static const char *const others[] = {"other", "l", "lll"};
     for (unsigned i = 0; i < COUNT_OF(others); i++) {
         o.layout = others[i];

@@ -6,6 +6,7 @@
 #include "heap/size_class.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 
 #define PAGE 8192u
 
@@ -167,6 +168,63 @@ static void a_full_pool_closes_cleanly(void)
         free(rest.blocks), free(stock.blocks);
         close_pool(pool);
     }
+}
+
+/* ---- no DRAM ---- */
+
+static size_t address_space_in_use(void)
+{
+    size_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file != NULL) {
+        CHECK_EQUAL(fscanf(file, "%zu", &pages), 1);
+        fclose(file);
+    }
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void malloc_without_dram(void *arg)
+{
+    pma_pool *other = create_pool(scratch("capacity2"), MIB, MIB), *pool = open_pool_at(arg, 0);
+    CHECK(pma_malloc(other, 100) != NULL); /* gets rid of what the parent's caches took */
+    struct rlimit limit = {address_space_in_use() + 64 * KIB, RLIM_INFINITY};
+    CHECK_EQUAL(setrlimit(RLIMIT_AS, &limit), 0);
+    errno = 0;
+    CHECK(pma_malloc(pool, 100) == NULL); /* this thread's first: there is no cache for it yet */
+    CHECK_EQUAL(errno, ENOMEM);
+    CHECK(strstr(pma_error_detail(), "memory") != NULL);
+    reports_begin();
+    void *block = pma_root_get(pool, "block");
+    pma_free(pool, block);
+    CHECK_REPORT(PMA_ENOMEM, block);
+    reports_end();
+    limit.rlim_cur = RLIM_INFINITY;
+    CHECK_EQUAL(setrlimit(RLIMIT_AS, &limit), 0);
+    CHECK(pma_malloc(pool, 100) != NULL);
+    limit.rlim_cur = address_space_in_use() + 64 * KIB;
+    CHECK_EQUAL(setrlimit(RLIMIT_AS, &limit), 0);
+    unsigned count = 0; /* until there are no descriptors for spans any more */
+    while (pma_malloc_leaf(pool, 40000) != NULL)
+        count++;
+    CHECK(errno == ENOMEM && strstr(pma_error_detail(), "DRAM") != NULL);
+    CHECK(count > 10);
+    pma_free(pool, block);
+    CHECK(pma_malloc(pool, 3000) != NULL); /* what has its descriptors goes on */
+    CHECK_HEAP(pool);
+    close_pool(pool);
+}
+
+static void without_dram_there_is_enomem(void)
+{
+    const char *path = scratch("capacity");
+    if (UNDER_SANITIZER) {
+        SKIP_TEST("a sanitizer needs more address space than the limit");
+        return;
+    }
+    pma_pool *pool = create_pool(path, MIB, GIB);
+    CHECK_EQUAL(pma_root_set(pool, "block", pma_malloc(pool, 3000)), 0);
+    close_pool(pool);
+    CHECK_CHILD(malloc_without_dram, (void *)(uintptr_t)path);
 }
 
 /* ---- threads ---- */
@@ -331,6 +389,7 @@ void capacity_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, large_blocks_fill_the_pool);
     CU_ADD_TEST(suite, exactly_the_capacity);
     CU_ADD_TEST(suite, a_full_pool_closes_cleanly);
+    CU_ADD_TEST(suite, without_dram_there_is_enomem);
     CU_ADD_TEST(suite, threads_share_the_last_blocks);
     CU_ADD_TEST(suite, a_thread_that_ends_leaves_nothing_behind);
     CU_ADD_TEST(suite, a_pool_closes_under_living_threads);

@@ -103,7 +103,8 @@ static void leave_a_pending_log(const char *path)
     struct victim v;
     if (!CHECK(victim_begin(&v, path)))
         return;
-    uint64_t table = ((struct root_slot *)(void *)(v.file + ROOTS_OFFSET))->target & PMA_OFFSET_MASK;
+    const struct root_slot *slot = (const struct root_slot *)(const void *)(v.file + ROOTS_OFFSET);
+    uint64_t table = slot->target & PMA_OFFSET_MASK;
     struct lane *lane = (struct lane *)(void *)(v.file + LANES_OFFSET + WORLD_LANE * LANE_BYTES);
     lane->sequence = lane->retired + 1;
     lane->count = 2;
@@ -163,8 +164,8 @@ const char *world_fault(pma_pool *pool, enum world_state state)
         if (entry_is(pool, table[shown], i) != 1)
             return "an entry of the table is wrong";
     }
-    if (swapped && state == WORLD_CLEAN)
-        return "a log was replayed that is none";
+    if (state == WORLD_CLEAN ? swapped : state == WORLD_REPLAYED && !swapped)
+        return swapped ? "a log was replayed that is none" : "the log was not replayed";
     for (unsigned i = 0; i < 10; i++)
         if (entry_is(pool, l->items[i], i) != 1)
             return "an item of the list is wrong";
@@ -188,7 +189,10 @@ bool victim_begin(struct victim *v, const char *path)
 {
     *v = (struct victim){.path = path, .length = file_size(path), .fd = open(path, O_RDWR | O_CLOEXEC)};
     v->original = malloc(v->length);
-    return v->fd >= 0 && v->original != NULL && read_at(path, v->original, v->length, 0) && map_file(v);
+    if (v->fd >= 0 && v->original != NULL && read_at(path, v->original, v->length, 0) && map_file(v))
+        return true;
+    free(v->original);
+    return false;
 }
 
 void victim_end(struct victim *v)

@@ -13,11 +13,12 @@
 
 /* ---- the small world ---- */
 
-enum world_state { WORLD_CLEAN, WORLD_DIRTY }; /* dirty: killed, with a log pending in lane WORLD_LANE */
+/* Dirty: killed, with a log pending in lane WORLD_LANE, which may have been replayed, or not. Replayed: it was. */
+enum world_state { WORLD_CLEAN, WORLD_DIRTY, WORLD_REPLAYED };
 #define WORLD_LANE 5u
 
 void world_build(const char *path, enum world_state state);
-/* NULL, or what is wrong with its content. `state` tells whether the lane has been replayed. */
+/* NULL, or what is wrong with its content. */
 const char *world_fault(pma_pool *pool, enum world_state state);
 
 /* ---- the victim: a file that is damaged and restored ---- */

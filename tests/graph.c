@@ -401,6 +401,7 @@ void graph_check_kept(struct graph *graph, pma_pool *pool)
 
 void graph_check_recovered(struct graph *graph, pma_pool *pool)
 {
+    CHECK_EQUAL(stats_of(pool).pages_cached, 0); /* spans without a block in use are dissolved */
     graph_recover(graph);
     graph_check_kept(graph, pool);
     struct pma_info info = info_of(pool);

@@ -607,7 +607,7 @@ static void every_class_gets_all_of_the_pool_after_any_other(void)
     close_pool(pool);
 }
 
-/* Benchmark X of docs/performance.md: a program changes its sizes. */
+/* Frees all blocks of one size range, then allocates those of another: what fragmentation benchmarks call a phase change. */
 static void a_change_of_sizes_does_not_grow_the_file(void)
 {
     dice = random_of(__func__);

@@ -268,6 +268,15 @@ static void damaged_roots_and_types(void)
     finds(&result, "error", "type table", TYPES_OFFSET + 64, "checksum");
     result_free(&result);
     expect_status(1, "types", place.path, "type record 0");
+    new_place(&place, "targets");
+    CHECK(read_at(place.path, slots, sizeof slots, ROOTS_OFFSET));
+    slots[0].target += 4;
+    slots[1].target ^= UINT64_C(1) << 48;
+    CHECK(write_at(place.path, slots, sizeof slots, ROOTS_OFFSET));
+    check_pool(&result, &place, 1);
+    finds(&result, "error", "root table", ROOTS_OFFSET, "no block that this pool can have");
+    finds(&result, "error", "root table", ROOTS_OFFSET + sizeof *slots, "no block that this pool can have");
+    result_free(&result);
 }
 
 static void damaged_lanes_and_figures(void)

@@ -14,29 +14,6 @@
 #include <getopt.h>
 #include <inttypes.h>
 
-/* Whoever works on one module builds its tests alone: suites that are not linked in are left out. */
-#pragma weak size_class_tests
-#pragma weak pm_tests
-#pragma weak media_tests
-#pragma weak heap_tests
-#pragma weak api_tests
-#pragma weak api_alloc_tests
-#pragma weak api_type_tests
-#pragma weak api_data_tests
-#pragma weak api_mode_tests
-#pragma weak api_stats_tests
-#pragma weak misuse_tests
-#pragma weak capacity_tests
-#pragma weak bad_file_tests
-#pragma weak bad_bits_tests
-#pragma weak bad_garbage_tests
-#pragma weak full_device_tests
-#pragma weak recovery_tests
-#pragma weak crash_tests
-#pragma weak thread_tests
-#pragma weak inspect_tests
-#pragma weak kv_tests
-
 static const struct {
     const char *name;
     void (*add)(CU_pSuite suite);
@@ -95,8 +72,6 @@ static int list(const char *only)
 static CU_ErrorCode add_suites(void)
 {
     for (size_t i = 0; i < SUITES; i++) {
-        if (suites[i].add == NULL)
-            continue;
         CU_pSuite suite = CU_add_suite(suites[i].name, NULL, NULL);
         if (suite == NULL)
             return CU_get_error();

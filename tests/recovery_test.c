@@ -605,26 +605,43 @@ static void millions_of_blocks_are_kept(void)
 /* Not a page is left for the image: it lies in the reserve, which the next open gives back. */
 static void a_pool_filled_to_the_brim_is_kept(void)
 {
-    enum { BYTES = 2 * 1024 * 1024 };
+    enum { BYTES = 2 * 1024 * 1024, DROPPED = 100 };
     struct random dice = random_of(__func__);
     const char *path = scratch("brim");
     pma_pool *pool = create_pool(path, BYTES, BYTES);
     kept_count = 0;
-    for (size_t size = 400000; size > 0; size -= size / 8 + 1) /* ever smaller, until nothing fits */
+    while (kept_count < 4000)
+        keep_one(pool, 20 + random_below(&dice, 4) * 150, 0, 0);
+    for (size_t pages = 48; pages > 0; pages -= 8) /* as spans have 8 pages or more, nothing is left between them */
+        while (keep_one(pool, pages * PAGE_BYTES, 0, 0))
+            ;
+    for (size_t size = 2048; size > 0; size /= 2)
         while (keep_one(pool, size, 0, 0))
             ;
-    uint64_t file = file_size(path);
-    for (unsigned i = scaled(50); i > 0; i--) {
-        pool = reopen(pool, path);
-        CHECK_EQUAL(file_size(path), file);
+    CHECK_EQUAL(stats_of(pool).pages_free, 0);
+    uint64_t brim = file_size(path), reserve_used = 0;
+    for (unsigned i = scaled(40); i > 0; i--) {
+        size_t sizes[DROPPED];
+        unsigned dropped = 0;
+        while (dropped < DROPPED) {
+            unsigned victim = (unsigned)random_below(&dice, kept_count);
+            if (kept[victim].size > 500)
+                continue;
+            sizes[dropped++] = kept[victim].size;
+            drop_one(pool, victim);
+        }
+        close_pool(pool);
+        reserve_used += file_size(path) > brim; /* else a span has become empty */
+        pool = open_pool_at(path, 0);
+        CHECK_EQUAL(file_size(path), brim);
         CHECK_EQUAL(stats_of(pool).pages_total, BYTES / PAGE_BYTES);
         check_kept(pool);
-        CHECK(pma_malloc(pool, 40000) == NULL);
-        unsigned victim = (unsigned)random_below(&dice, kept_count);
-        size_t size = kept[victim].size;
-        drop_one(pool, victim);
-        CHECK(keep_one(pool, size, 0, 0));
+        while (dropped > 0)
+            CHECK(keep_one(pool, sizes[--dropped], 0, 0));
     }
+    CHECK(reserve_used > 0);
+    pool = reopen(pool, path);
+    check_kept(pool);
     close_pool(pool);
 }
 

@@ -49,13 +49,12 @@ static bool note(bool holds, const char *text, const char *file, int line)
     return holds;
 }
 
-bool check(bool holds, const char *text, const char *file, int line)
+void note_check(bool holds, const char *text, const char *file, int line)
 {
     char all[600];
-    if (holds)
-        return note(true, text, file, line);
-    snprintf(all, sizeof all, "%s   [errno %d, detail \"%s\"]", text, errno, pma_error_detail());
-    return note(false, all, file, line);
+    if (!holds)
+        snprintf(all, sizeof all, "%s   [errno %d, detail \"%s\"]", text, errno, pma_error_detail());
+    note(holds, holds ? text : all, file, line);
 }
 
 bool check_equal(long long found, long long expected, const char *text, const char *file, int line)
@@ -155,7 +154,7 @@ void support_begin(void)
 /* The same name, the same string: it stays valid. */
 static const char *path_in(const char *directory, const char *name)
 {
-    static char *known[100];
+    static char *known[1000];
     char path[200];
     snprintf(path, sizeof path, "%s/%s", directory, name);
     for (unsigned i = 0; i < COUNT_OF(known); i++) {

@@ -44,7 +44,12 @@ int run_helper(int argc, char **argv);
 /* An error code, and a word of its detail. */
 #define CHECK_ERROR(found, expected, word) check_error(found, expected, word, #found, __FILE__, __LINE__)
 #define FAIL_TEST(...) fail_test(__FILE__, __LINE__, __VA_ARGS__)
-bool check(bool holds, const char *text, const char *file, int line);
+void note_check(bool holds, const char *text, const char *file, int line);
+static inline bool check(bool holds, const char *text, const char *file, int line)
+{
+    note_check(holds, text, file, line);
+    return holds; /* here, so that clang-tidy can tell */
+}
 bool check_equal(long long found, long long expected, const char *text, const char *file, int line);
 bool check_error(int found, int expected, const char *word, const char *text, const char *file, int line);
 void fail_test(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
@@ -59,7 +64,7 @@ void skip_test(const char *test, const char *format, ...) __attribute__((format(
  * directory goes when the process ends, in whatever way. */
 const char *scratch(const char *name);
 const char *scratch_directory(void);
-const char *empty_directory(void); /* another one in it, the same each time, emptied */
+const char *empty_directory(void);          /* another one in it, the same each time, emptied */
 const char *disk_scratch(const char *name); /* the same on a disk, for msync */
 
 uint64_t file_size(const char *path);    /* 0 also if there is none */

@@ -90,11 +90,15 @@ static uint64_t slot_offset(unsigned slot)
 }
 
 /* The library judges a table that holds this slot only, so that one that is damaged does not hide the next. */
-static bool slot_holds(struct findings *findings, char *scratch, const struct root_slot *slots, unsigned i)
+static bool slot_holds(struct findings *findings, const struct snapshot *snapshot, char *scratch, unsigned i)
 {
+    const struct superblock *superblock = &snapshot->superblock;
     struct root_slot *alone = (struct root_slot *)(void *)(scratch + slot_offset(i));
-    *alone = slots[i];
+    *alone = roots_table(snapshot->metadata)[i];
     int error = roots_check(scratch);
+    if (error == 0 && replica_geometry_holds(superblock))
+        error = roots_check_targets(scratch, (uint16_t)superblock->pointer_tag, superblock->heap_offset,
+                                    superblock->slot_bytes);
     memset(alone, 0, sizeof *alone);
     if (error != 0)
         findings_add(findings, SEVERITY_ERROR, AREA_ROOTS, slot_offset(i), "%s", pma_error_detail());
@@ -131,7 +135,7 @@ void check_roots(struct findings *findings, const struct snapshot *snapshot, boo
         if (slots[i].target == 0)
             continue;
         count++;
-        if (!slot_holds(findings, scratch, slots, i))
+        if (!slot_holds(findings, snapshot, scratch, i))
             continue;
         check_twins(findings, slots, i);
         if (alone && snapshot->table_read && snapshot->bad_words == 0)

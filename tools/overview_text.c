@@ -113,7 +113,7 @@ static void print_space(const struct overview *overview)
                              text_bytes(stats->pages_capacity * stats->page_bytes), text_bytes(stats->page_bytes)));
     line("spans",
          text_format(
-             "%s  %s of the heap: %s small, %s large%s%s", text_bar(used, heap, 20), text_share(used, heap),
+             "%s  %s: %s small, %s large%s%s", text_bar(used, heap, 12), text_share(used, heap),
              text_bytes(stats->pages_small * stats->page_bytes), text_bytes(stats->pages_large * stats->page_bytes),
              stats->pages_internal != 0
                  ? text_format(", %s internal", text_bytes(stats->pages_internal * stats->page_bytes))

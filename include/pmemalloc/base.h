@@ -169,7 +169,8 @@ struct pma_update {
 /*
  * Called for a mistake that has no return value to carry it: a wrong free (PMA_EFREE), a slot or block of pma_publish or
  * pma_retire that is not the pool's (PMA_EINVAL), a pool that is NULL, the parent's or read-only (PMA_EINVAL, PMA_EFORKED,
- * PMA_EREADONLY), or a failed msync (PMA_EIO). When it returns, the call has changed nothing.
+ * PMA_EREADONLY), or a failed msync (PMA_EIO). When it returns, the call has changed nothing. The
+ * library may be in the middle of something: the handler must not call it, but for pma_strerror and pma_error_detail.
  */
 typedef void (*pma_error_handler)(pma_pool *pool, int error, const void *address, const char *message, void *arg);
 
