@@ -598,7 +598,7 @@ static void errors_leak_nothing(void)
         close_pool(create_pool(scratch("new"), MIB, MIB));
     }
     CHECK_EQUAL(directory_entries("/proc/self/fd"), files);
-    CHECK(mappings() <= maps + 3);
+    CHECK(UNDER_SANITIZER || mappings() <= maps + 3); /* they keep some for themselves */
     close_pool(pool);
 }
 

@@ -169,6 +169,35 @@ static void a_span_that_is_not_full_after_all_stays(void)
     check_empty(pool, LIFO_MAX + BLOCKS);
 }
 
+/* Who adopts very many spans hands the oldest on. */
+static void adopted_spans_beyond_a_number_go_to_central(void)
+{
+    enum { SPANS = 100 };
+    static struct batch theirs[SPANS], mine;
+    struct helper helper;
+    pma_pool *pool = create_pool(scratch("many"), MIB, 64 * MIB);
+    fill_own_lifo(pool, &mine);
+    helper_begin(&helper);
+    for (unsigned i = 0; i < SPANS; i++) {
+        theirs[i] = (struct batch){.pool = pool, .size = BLOCK, .count = BLOCKS};
+        tell(&helper, batch_malloc, &theirs[i]);
+    }
+    helper_end(&helper);
+    struct heap *heap = &pool->heap;
+    const struct bin *bin = &cache_of(heap)->bins[size_class_of(BLOCK)];
+    for (unsigned i = 0; i < SPANS; i++) {
+        pma_free(pool, theirs[i].blocks[i]);
+        theirs[i].blocks[i] = NULL;
+        CHECK_EQUAL(bin->partial_count, i < PARTIAL_MAX ? i + 1 : PARTIAL_MAX);
+    }
+    CHECK_EQUAL(atomic_load(&heap->centrals[bin->index].stock), SPANS - PARTIAL_MAX);
+    CHECK(owner_is_central(owner_of(pool, theirs[0].blocks[50])));
+    CHECK_EQUAL(owner_of(pool, theirs[SPANS - 1].blocks[50]), (uintptr_t)cache_of(heap));
+    for (unsigned i = 0; i < SPANS; i++)
+        batch_free(&theirs[i]);
+    check_empty(pool, LIFO_MAX + SPANS * BLOCKS);
+}
+
 /* The only free block of a full pool waits in this thread's coalescer, and is of a span that becomes its own. */
 static void the_last_free_block_is_found(void)
 {
@@ -205,5 +234,6 @@ void thread_add_ownership_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, frees_empty_a_span_that_nobody_owns);
     CU_ADD_TEST(suite, a_waiting_free_does_not_pin_an_adopted_span);
     CU_ADD_TEST(suite, a_span_that_is_not_full_after_all_stays);
+    CU_ADD_TEST(suite, adopted_spans_beyond_a_number_go_to_central);
     CU_ADD_TEST(suite, the_last_free_block_is_found);
 }

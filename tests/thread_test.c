@@ -426,6 +426,45 @@ static void a_thread_may_outlive_a_pool(void)
     close_pool(again);
 }
 
+struct leaver {
+    struct batch batch;
+    _Atomic unsigned *idle;
+};
+
+static void *work_and_leave(void *arg)
+{
+    struct leaver *leaver = arg;
+    batch_malloc(&leaver->batch);
+    atomic_fetch_add(leaver->idle, 1); /* from here on it is not inside any call */
+    return NULL;
+}
+
+/* The end of a thread and the close of a pool both take the thread's cache apart. */
+static void threads_may_end_while_a_pool_is_closed(void)
+{
+    static struct leaver leavers[8];
+    const char *path = scratch("leave");
+    close_pool(create_pool(path, MIB, 64 * MIB));
+    for (unsigned round = 0; round < scaled(100); round++) {
+        _Atomic unsigned idle = 0;
+        pthread_t threads[8];
+        pma_pool *pool = open_pool_at(path, round % 8 == 7 ? PMA_FORCE_RECOVERY : 0);
+        uint64_t before = stats_of(pool).total.inuse_objects;
+        CHECK_EQUAL(before, round % 8 == 7 ? 0 : round % 8 * 8 * 50);
+        for (unsigned i = 0; i < 8; i++) {
+            leavers[i] = (struct leaver){{.pool = pool, .size = 100 + 100 * i, .count = 50}, &idle};
+            if (round % 8 == 7)
+                leavers[i].batch.count = 0;
+            CHECK_EQUAL(pthread_create(&threads[i], NULL, work_and_leave, &leavers[i]), 0);
+        }
+        while (atomic_load(&idle) < 8)
+            sched_yield();
+        close_pool(pool);
+        for (unsigned i = 0; i < 8; i++)
+            pthread_join(threads[i], NULL);
+    }
+}
+
 /* ---- fork ---- */
 
 static void *malloc_until(void *arg)
@@ -578,6 +617,7 @@ void thread_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, what_one_thread_allocates_another_frees);
     CU_ADD_TEST(suite, everything_can_be_done_at_once);
     CU_ADD_TEST(suite, a_thread_may_outlive_a_pool);
+    CU_ADD_TEST(suite, threads_may_end_while_a_pool_is_closed);
     CU_ADD_TEST(suite, a_fork_harms_neither_side);
     CU_ADD_TEST(suite, a_steady_state_costs_neither_flush_nor_system_call);
     CU_ADD_TEST(suite, swings_cost_no_flush);
