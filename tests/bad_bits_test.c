@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Pools with one bit wrong, each bit of the metadata in turn: opening one succeeds with the right content, or fails with an
- * error that names the place and leaves the file alone. And pools with garbage in them, which must do no harm.
+ * error that names the place and leaves the file alone.
  */
 #include "damage.h"
 #include "suites.h"
