@@ -160,7 +160,9 @@ static void image(const struct victim *v, struct random *random)
 {
     struct superblock *sb = victim_superblock(v, 0);
     uint64_t at = sb->heap_offset + sb->image_page * PAGE_BYTES;
-    if (sb->state != STATE_CLEAN || sb->image_bytes > 8192 || sb->image_bytes < 16 || at + sb->image_bytes > v->length)
+    /* Damage that came before may have moved it anywhere. */
+    if (sb->state != STATE_CLEAN || sb->image_bytes > 8192 || sb->image_bytes < 16 || at % 8 != 0 || at > v->length ||
+        v->length - at < 8192)
         return;
     change_word(v, random, at + random_below(random, sb->image_bytes));
     if (random_below(random, 4) == 0)

@@ -645,6 +645,32 @@ static void a_pool_filled_to_the_brim_is_kept(void)
     close_pool(pool);
 }
 
+/* Only an image lies there, ever; a block that a hostile file puts there could not be given back. */
+static void a_block_in_the_reserve_is_refused(void)
+{
+    _Alignas(64) char replicas[2 * SUPERBLOCK_BYTES];
+    struct pm pm = {.durability = PMA_DURABILITY_PROCESS};
+    struct superblock superblock;
+    bool damaged;
+    const char *path = scratch("reserve");
+    pma_pool *pool = create_pool(path, MIB, MIB), *opened;
+    pma_ptr *words = pma_calloc(pool, 8, sizeof *words);
+    words[0] = pma_ptr_of(pool, (char *)info_of(pool).base + info_of(pool).heap_offset + MIB);
+    CHECK_EQUAL(pma_root_set(pool, "words", words), 0);
+    while (pma_malloc(pool, 8 * PAGE_BYTES) != NULL)
+        ;
+    close_pool(pool);
+    CHECK(read_at(path, replicas, sizeof replicas, 0));
+    CHECK_EQUAL(superblock_choose(replicas, file_size(path), path, &superblock, &damaged), 0);
+    CHECK_EQUAL(superblock.image_page, MIB / PAGE_BYTES);
+    superblock.state = STATE_DIRTY;
+    superblock_commit(&pm, replicas, &superblock);
+    uint64_t word = span_word_pack(SPAN_LARGE, 0, PMA_TYPE_CONSERVATIVE, 1);
+    CHECK(write_at(path, replicas, sizeof replicas, 0));
+    CHECK(write_at(path, &word, sizeof word, TABLE_OFFSET + superblock.image_page * 8));
+    CHECK_ERROR(pma_open(path, NULL, &opened), PMA_ECORRUPT, "reserve");
+}
+
 void recovery_tests(CU_pSuite suite)
 {
     CU_ADD_TEST(suite, random_graphs_survive);
@@ -662,4 +688,5 @@ void recovery_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, frees_from_elsewhere_are_kept_at_close);
     CU_ADD_TEST(suite, millions_of_blocks_are_kept);
     CU_ADD_TEST(suite, a_pool_filled_to_the_brim_is_kept);
+    CU_ADD_TEST(suite, a_block_in_the_reserve_is_refused);
 }
