@@ -32,8 +32,8 @@ void central_check(struct heap *heap, struct span *span);
 /* All empty spans of the bin, as a list. */
 struct span *central_take_empties(struct heap *heap, unsigned bin);
 
-/* Moves remote frees into the local bits; the caller owns the span, or nobody does, and no bin holds a word of it. Reports blocks freed twice, and takes
- * their second free out of the figures. */
+/* Moves remote frees into the local bits; the caller owns the span, or nobody does, and no bin holds a word of it. Reports
+ * blocks freed twice, and takes their second free out of the figures. */
 void span_collect(struct heap *heap, struct span *span);
 
 #endif

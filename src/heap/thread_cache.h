@@ -4,7 +4,7 @@
  *
  *     malloc   1. pop the bin's LIFO                     free   1. the block's bin, from the page map
  *              2. the lowest bit of the bin's word              2. the block number by exact division: a wrong one is an
- *              3. cache_refill (refill.c)                                interior pointer
+ *              3. cache_refill (refill.c)                          interior pointer
  *                                                               3. push the LIFO, if it has room
  *                                                               4. release into the bitmap (ownership.h)
  *
