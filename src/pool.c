@@ -513,17 +513,23 @@ static int write_clean_state(struct heap *heap)
     return error;
 }
 
+void pool_abandon(struct pma_pool *pool)
+{
+    remove_pool(pool);
+    caches_forget(&pool->heap);
+    free_pool(pool);
+}
+
 int pma_close(pma_pool *pool)
 {
+    int error = 0;
     if (pool == NULL)
         return pm_fail(PMA_EINVAL, "the pool is NULL");
-    remove_pool(pool);
-    int error = 0;
     if (!atomic_load(&pool->heap.disowned)) {
         caches_close(&pool->heap);
         if (!pool->heap.mapping.read_only)
             error = write_clean_state(&pool->heap);
     }
-    free_pool(pool);
+    pool_abandon(pool);
     return error;
 }

@@ -28,4 +28,7 @@ int pool_writable(const struct pma_pool *pool);
 /* 0 if the pool may be read: PMA_EINVAL for NULL, PMA_EFORKED. */
 int pool_usable(const struct pma_pool *pool);
 
+/* Lets go of the handle and of all that hangs off it, and leaves the medium as it is: what a crash does, for one pool. */
+void pool_abandon(struct pma_pool *pool);
+
 #endif

@@ -80,6 +80,25 @@ static struct thread_cache *new_cache(struct heap *heap)
     return my_caches = cache;
 }
 
+/* This thread's cache for the heap, or NULL. On the way, those whose pool was closed are dropped. */
+static struct thread_cache *find_mine(const struct heap *heap)
+{
+    struct thread_cache **link = &my_caches, *found = NULL;
+    while (*link != NULL) {
+        struct thread_cache *cache = *link;
+        struct heap *its = atomic_load_explicit(&cache->heap, memory_order_acquire);
+        if (its == NULL) {
+            *link = cache->next_mine;
+            unmap_cache(cache);
+            continue;
+        }
+        if (its == heap)
+            found = cache;
+        link = &cache->next_mine;
+    }
+    return found;
+}
+
 struct thread_cache *cache_switch(struct heap *heap)
 {
     if (heap == NULL) {
@@ -95,19 +114,7 @@ struct thread_cache *cache_switch(struct heap *heap)
         pm_fail(PMA_EREADONLY, "the pool %s is open read-only", heap->mapping.path);
         return NULL;
     }
-    struct thread_cache **link = &my_caches, *found = NULL;
-    while (*link != NULL) {
-        struct thread_cache *cache = *link;
-        struct heap *its = atomic_load_explicit(&cache->heap, memory_order_acquire);
-        if (its == NULL) { /* its pool was closed */
-            *link = cache->next_mine;
-            unmap_cache(cache);
-            continue;
-        }
-        if (its == heap)
-            found = cache;
-        link = &cache->next_mine;
-    }
+    struct thread_cache *found = find_mine(heap);
     cache_current = (struct thread_cache *)(void *)&no_cache;
     if (found == NULL)
         found = new_cache(heap);
@@ -273,6 +280,19 @@ void caches_close(struct heap *heap)
         take_apart(cache, heap);
         atomic_store_explicit(&cache->heap, NULL, memory_order_release);
     }
+    lock_release(&caches_lock);
+}
+
+void caches_forget(struct heap *heap)
+{
+    lock_acquire(&caches_lock);
+    while (heap->caches != NULL) {
+        struct thread_cache *cache = heap->caches;
+        heap->caches = cache->next;
+        atomic_store_explicit(&cache->heap, NULL, memory_order_release);
+    }
+    cache_current = (struct thread_cache *)(void *)&no_cache;
+    find_mine(NULL);
     lock_release(&caches_lock);
 }
 

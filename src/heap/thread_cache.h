@@ -158,6 +158,9 @@ void cache_drain(struct thread_cache *cache, unsigned except);
 /* Takes everything back from every cache of a pool that is being closed; none of its threads may be inside. */
 void caches_close(struct heap *heap);
 
+/* Forgets every cache of a pool as it is, and what this thread has of pools that are gone; as if each had ended. */
+void caches_forget(struct heap *heap);
+
 /* What the caches know and the live page has not been told yet, for one bin: mallocs and blocks in use. */
 void caches_untold(struct heap *heap, unsigned index, uint64_t *mallocs, int64_t *inuse);
 

@@ -59,11 +59,7 @@ static void note_released(const struct lock *lock)
 
 void lock_init(struct lock *lock, enum lock_rank rank)
 {
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ADAPTIVE_NP); /* sections are short: spin before sleeping */
-    pthread_mutex_init(&lock->mutex, &attributes);
-    pthread_mutexattr_destroy(&attributes);
+    lock->mutex = (pthread_mutex_t)PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP; /* sections are short: spin before sleeping */
     lock->rank = rank;
 }
 

@@ -391,6 +391,20 @@ static uint64_t clear_block(struct heap *heap, const struct type_layout *layout,
     return cleared;
 }
 
+static uint64_t clear_span(struct heap *heap, struct span *span)
+{
+    const struct type_layout *layout = &heap->types.layouts[span->type];
+    if (span->block_bytes == 0)
+        return is_marked(span, 0) ? clear_block(heap, layout, span->start, span->pages * PAGE_BYTES) : 0;
+    uint64_t cleared = 0;
+    for (unsigned k = 0; k < span->words; k++)
+        for (uint64_t marks = atomic_load_explicit(&span->bits[k], memory_order_relaxed); marks != 0; marks &= marks - 1) {
+            uint64_t index = k * UINT64_C(64) + (unsigned)__builtin_ctzll(marks);
+            cleared += clear_block(heap, layout, span->start + index * span->block_bytes, span->block_bytes);
+        }
+    return cleared;
+}
+
 void mark_clear_weak(struct rebuild *rebuild)
 {
     struct heap *heap = rebuild->heap;
@@ -400,11 +414,7 @@ void mark_clear_weak(struct rebuild *rebuild)
         page += span != NULL ? span->pages : heap->page_heap.nodes[page].pages;
         if (span == NULL || span->type < PMA_TYPE_FIRST || !heap->types.layouts[span->type].weak)
             continue;
-        uint64_t block_bytes = span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES;
-        for (uint32_t index = 0; index < span->blocks; index++)
-            if (is_marked(span, index))
-                cleared +=
-                    clear_block(heap, &heap->types.layouts[span->type], span->start + index * block_bytes, block_bytes);
+        cleared += clear_span(heap, span);
     }
     if (cleared != 0)
         pm_drain(&heap->pm);

@@ -59,7 +59,10 @@ static void settle_figures(struct heap *heap, const uint64_t *objects, const uin
         value.alloc_bytes = known && old->alloc_bytes > bytes[bin] ? old->alloc_bytes : bytes[bin];
         value.free_objects = value.alloc_objects - objects[bin];
         value.free_bytes = value.alloc_bytes - bytes[bin];
-        live_set_bin(&heap->pm, heap->base, bin, &value);
+        /* Most bins were never used, and stay as they are. */
+        if (!known || value.alloc_objects != old->alloc_objects || value.free_objects != old->free_objects ||
+            value.alloc_bytes != old->alloc_bytes || value.free_bytes != old->free_bytes)
+            live_set_bin(&heap->pm, heap->base, bin, &value);
     }
     live_set_bins(&heap->pm, heap->base, bins);
 }

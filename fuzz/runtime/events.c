@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The entry points of -fsanitize=thread: each load, store and atomic operation of instrumented code comes here. The library
+ * under test, the engine and the checks are compiled with that option and linked with this file instead of libtsan.
+ *
+ * A hook of a plain store is called before the store is made: it is announced, and looked at when the next event comes.
+ */
+#include "dram.h"
+#include "explorer.h"
+#include "medium.h"
+#include "schedule.h"
+
+#define SITE __builtin_return_address(0)
+
+static void too_long(void)
+{
+    explorer_events_left = INT64_MAX;
+    explorer_fail("the check has not ended after %llu memory accesses",
+                  (unsigned long long)explorer_options.events_max);
+}
+
+static inline __attribute__((always_inline)) void event(void)
+{
+    if (medium_announced.length != 0)
+        medium_settle();
+    if (--explorer_events_left < 0)
+        too_long();
+    if (schedule_active)
+        schedule_event();
+}
+
+static inline __attribute__((always_inline)) void load(const void *address, size_t bytes)
+{
+    size_t distance = window_distance(address);
+    if (__builtin_expect(distance >= WINDOW_SPAN, 1))
+        return;
+    event();
+    if (distance >= ((size_t)1 << LEVEL_SHIFT) && distance < IMAGES_SPAN) {
+        size_t offset = distance_offset(distance);
+        const uint8_t *open = levels[distance_level(distance)].open;
+        if (offset + bytes <= IMAGE_BYTES && (open[offset / LINE_BYTES] | open[(offset + bytes - 1) / LINE_BYTES]) != 0)
+            medium_load(address, bytes);
+    }
+}
+
+static inline __attribute__((always_inline)) void store(void *address, size_t bytes, enum store_kind kind,
+                                                        const void *site)
+{
+    size_t distance = window_distance(address);
+    if (__builtin_expect(distance >= WINDOW_SPAN, 1))
+        return;
+    event();
+    if (distance >= IMAGES_SPAN) {
+        size_t at = distance - IMAGES_SPAN;
+        dram_written[at >> GRAIN_SHIFT] = 1;
+        dram_written[(at + bytes - 1) >> GRAIN_SHIFT] = 1;
+    } else {
+        medium_announce(address, bytes, kind, site);
+    }
+}
+
+/* ---- plain ---- */
+
+/* What the compilers call; there is no header for it. */
+#define PLAIN(name, bytes)                                                                                             \
+    void __tsan_read##name(void *address);                                                                             \
+    void __tsan_read##name(void *address)                                                                              \
+    {                                                                                                                  \
+        load(address, bytes);                                                                                          \
+    }                                                                                                                  \
+    void __tsan_write##name(void *address);                                                                            \
+    void __tsan_write##name(void *address)                                                                             \
+    {                                                                                                                  \
+        store(address, bytes, STORE_PLAIN, SITE);                                                                      \
+    }                                                                                                                  \
+    void __tsan_read_write##name(void *address);                                                                       \
+    void __tsan_read_write##name(void *address)                                                                        \
+    {                                                                                                                  \
+        load(address, bytes);                                                                                          \
+        store(address, bytes, STORE_PLAIN, SITE);                                                                      \
+    }                                                                                                                  \
+    void __tsan_unaligned_read##name(void *address);                                                                   \
+    void __tsan_unaligned_read##name(void *address)                                                                    \
+    {                                                                                                                  \
+        load(address, bytes);                                                                                          \
+    }                                                                                                                  \
+    void __tsan_unaligned_write##name(void *address);                                                                  \
+    void __tsan_unaligned_write##name(void *address)                                                                   \
+    {                                                                                                                  \
+        store(address, bytes, STORE_PLAIN, SITE);                                                                      \
+    }                                                                                                                  \
+    void __tsan_unaligned_read_write##name(void *address);                                                             \
+    void __tsan_unaligned_read_write##name(void *address)                                                              \
+    {                                                                                                                  \
+        load(address, bytes);                                                                                          \
+        store(address, bytes, STORE_PLAIN, SITE);                                                                      \
+    }                                                                                                                  \
+    void __tsan_volatile_read##name(void *address);                                                                    \
+    void __tsan_volatile_read##name(void *address)                                                                     \
+    {                                                                                                                  \
+        load(address, bytes);                                                                                          \
+    }                                                                                                                  \
+    void __tsan_volatile_write##name(void *address);                                                                   \
+    void __tsan_volatile_write##name(void *address)                                                                    \
+    {                                                                                                                  \
+        store(address, bytes, STORE_PLAIN, SITE);                                                                      \
+    }                                                                                                                  \
+    void __tsan_unaligned_volatile_read##name(void *address);                                                          \
+    void __tsan_unaligned_volatile_read##name(void *address)                                                           \
+    {                                                                                                                  \
+        load(address, bytes);                                                                                          \
+    }                                                                                                                  \
+    void __tsan_unaligned_volatile_write##name(void *address);                                                         \
+    void __tsan_unaligned_volatile_write##name(void *address)                                                          \
+    {                                                                                                                  \
+        store(address, bytes, STORE_PLAIN, SITE);                                                                      \
+    }
+
+PLAIN(1, 1)
+PLAIN(2, 2)
+PLAIN(4, 4)
+PLAIN(8, 8)
+PLAIN(16, 16)
+
+void __tsan_init(void);
+void __tsan_init(void)
+{
+}
+void __tsan_func_entry(void *caller);
+void __tsan_func_entry(void *caller)
+{
+    (void)caller;
+}
+void __tsan_func_exit(void);
+void __tsan_func_exit(void)
+{
+}
+
+/* A range is copied by the call of memcpy that follows (bulk.c), or read; only gcc says so beforehand. */
+void __tsan_read_range(const void *address, size_t bytes);
+void __tsan_read_range(const void *address, size_t bytes)
+{
+    medium_load(address, bytes);
+}
+void __tsan_write_range(void *address, size_t bytes);
+void __tsan_write_range(void *address, size_t bytes)
+{
+    dram_touch(address, bytes);
+}
+/* C++ */
+void __tsan_vptr_update(void **address, void *value);
+void __tsan_vptr_update(void **address, void *value)
+{
+    (void)value;
+    store(address, sizeof *address, STORE_PLAIN, SITE);
+}
+void __tsan_vptr_read(void **address);
+void __tsan_vptr_read(void **address)
+{
+    load(address, sizeof *address);
+}
+
+/* ---- atomic: made here, so that the value is known at once ---- */
+
+static inline __attribute__((always_inline)) void locked(void)
+{
+    medium_settle();
+    if (medium_options.drains)
+        medium_locked();
+}
+
+void __tsan_atomic_thread_fence(int order);
+void __tsan_atomic_thread_fence(int order)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (order == __ATOMIC_SEQ_CST) /* mfence */
+        locked();
+}
+void __tsan_atomic_signal_fence(int order);
+void __tsan_atomic_signal_fence(int order)
+{
+    (void)order;
+}
+
+#define MODIFY(bits, type, name, operation)                                                                            \
+    type __tsan_atomic##bits##_fetch_##name(volatile type *address, type value, int order);                            \
+    type __tsan_atomic##bits##_fetch_##name(volatile type *address, type value, int order)                             \
+    {                                                                                                                  \
+        (void)order;                                                                                                   \
+        load((const void *)(uintptr_t)address, sizeof *address);                                                       \
+        store((void *)(uintptr_t)address, sizeof *address, STORE_ATOMIC, SITE);                                        \
+        type old = __atomic_fetch_##operation(address, value, __ATOMIC_SEQ_CST);                                       \
+        locked();                                                                                                      \
+        return old;                                                                                                    \
+    }
+
+#define ATOMIC(bits, type)                                                                                             \
+    type __tsan_atomic##bits##_load(const volatile type *address, int order);                                          \
+    type __tsan_atomic##bits##_load(const volatile type *address, int order)                                           \
+    {                                                                                                                  \
+        (void)order;                                                                                                   \
+        load((const void *)(uintptr_t)address, sizeof *address);                                                       \
+        return __atomic_load_n(address, __ATOMIC_SEQ_CST);                                                             \
+    }                                                                                                                  \
+    void __tsan_atomic##bits##_store(volatile type *address, type value, int order);                                   \
+    void __tsan_atomic##bits##_store(volatile type *address, type value, int order)                                    \
+    {                                                                                                                  \
+        store((void *)(uintptr_t)address, sizeof *address, STORE_ATOMIC, SITE);                                        \
+        __atomic_store_n(address, value, __ATOMIC_RELAXED);                                                            \
+        medium_settle();                                                                                               \
+        if (order == __ATOMIC_SEQ_CST) /* xchg */                                                                      \
+            locked();                                                                                                  \
+    }                                                                                                                  \
+    type __tsan_atomic##bits##_exchange(volatile type *address, type value, int order);                                \
+    type __tsan_atomic##bits##_exchange(volatile type *address, type value, int order)                                 \
+    {                                                                                                                  \
+        (void)order;                                                                                                   \
+        load((const void *)(uintptr_t)address, sizeof *address);                                                       \
+        store((void *)(uintptr_t)address, sizeof *address, STORE_ATOMIC, SITE);                                        \
+        type old = __atomic_exchange_n(address, value, __ATOMIC_SEQ_CST);                                              \
+        locked();                                                                                                      \
+        return old;                                                                                                    \
+    }                                                                                                                  \
+    int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected, type value, int order,   \
+                                                      int otherwise);                                                  \
+    int __tsan_atomic##bits##_compare_exchange_strong(volatile type *address, type *expected, type value, int order,   \
+                                                      int otherwise)                                                   \
+    {                                                                                                                  \
+        (void)order, (void)otherwise;                                                                                  \
+        load((const void *)(uintptr_t)address, sizeof *address);                                                       \
+        store((void *)(uintptr_t)address, sizeof *address, STORE_ATOMIC, SITE);                                        \
+        int done =                                                                                                     \
+            __atomic_compare_exchange_n(address, expected, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);              \
+        locked();                                                                                                      \
+        return done;                                                                                                   \
+    }                                                                                                                  \
+    int __tsan_atomic##bits##_compare_exchange_weak(volatile type *address, type *expected, type value, int order,     \
+                                                    int otherwise);                                                    \
+    int __tsan_atomic##bits##_compare_exchange_weak(volatile type *address, type *expected, type value, int order,     \
+                                                    int otherwise)                                                     \
+    {                                                                                                                  \
+        return __tsan_atomic##bits##_compare_exchange_strong(address, expected, value, order, otherwise);              \
+    }                                                                                                                  \
+    type __tsan_atomic##bits##_compare_exchange_val(volatile type *address, type expected, type value, int order,      \
+                                                    int otherwise);                                                    \
+    type __tsan_atomic##bits##_compare_exchange_val(volatile type *address, type expected, type value, int order,      \
+                                                    int otherwise)                                                     \
+    {                                                                                                                  \
+        __tsan_atomic##bits##_compare_exchange_strong(address, &expected, value, order, otherwise);                    \
+        return expected;                                                                                               \
+    }                                                                                                                  \
+    MODIFY(bits, type, add, add)                                                                                       \
+    MODIFY(bits, type, sub, sub)                                                                                       \
+    MODIFY(bits, type, and, and)                                                                                       \
+    MODIFY(bits, type, or, or)                                                                                         \
+    MODIFY(bits, type, xor, xor)                                                                                       \
+    MODIFY(bits, type, nand, nand)
+
+ATOMIC(8, uint8_t)
+ATOMIC(16, uint16_t)
+ATOMIC(32, uint32_t)
+ATOMIC(64, uint64_t)

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pm/mapping.h over the images of the crash tests: file.h. Compiled like the library, so that its stores are seen. */
+#include "file.h"
+#include "medium.h"
+#include "pm/error.h"
+#include "pm/mapping.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+bool file_named_early;
+uint64_t file_device_bytes = IMAGE_BYTES - FILE_STATE_BYTES;
+
+static struct file_state *state_of(const struct mapping *m)
+{
+    return (struct file_state *)(void *)window_image((unsigned)(m->path[6] - '0'));
+}
+
+static char *pages_of(const struct mapping *m)
+{
+    return window_image((unsigned)(m->path[6] - '0')) + FILE_STATE_BYTES;
+}
+
+static int begin(struct mapping *m, const char *path)
+{
+    *m = (struct mapping){.fd = -1, .owner = getpid()};
+    if (strncmp(path, "level-", 6) != 0 || path[6] < '0' || path[6] >= '0' + (int)LEVELS || path[7] != '\0')
+        return pm_fail(PMA_ENOENT, "there is no file %s", path);
+    m->path = strdup(path);
+    return m->path != NULL ? 0 : pm_fail(PMA_ENOMEM, "no memory to open %s", path);
+}
+
+int mapping_create(struct mapping *m, const char *path, unsigned mode)
+{
+    (void)mode;
+    int error = begin(m, path);
+    if (error == 0 && state_of(m)->named != 0)
+        error = pm_fail(PMA_EEXIST, "%s exists already", path);
+    if (error == 0 && file_named_early) {
+        state_of(m)->named = 1;
+        medium_durable(&state_of(m)->named, sizeof state_of(m)->named);
+    }
+    if (error != 0)
+        mapping_close(m);
+    return error;
+}
+
+int mapping_open(struct mapping *m, const char *path, bool read_only)
+{
+    int error = begin(m, path);
+    if (error == 0 && state_of(m)->named == 0)
+        error = pm_fail(PMA_ENOENT, "there is no file %s", path);
+    if (error != 0)
+        mapping_close(m);
+    else
+        m->read_only = read_only;
+    return error;
+}
+
+int mapping_watch(struct mapping *m, const char *path)
+{
+    return mapping_open(m, path, true);
+}
+
+int mapping_size(const struct mapping *m, uint64_t *bytes)
+{
+    *bytes = state_of(m)->bytes;
+    return 0;
+}
+
+int mapping_read(const struct mapping *m, void *buffer, size_t length, uint64_t offset)
+{
+    if (offset > state_of(m)->bytes || length > state_of(m)->bytes - offset)
+        return pm_fail(PMA_ETRUNCATED, "%s ends at %" PRIu64, m->path, state_of(m)->bytes);
+    memcpy(buffer, pages_of(m) + offset, length);
+    return 0;
+}
+
+static int set_length(struct mapping *m, uint64_t bytes)
+{
+    struct file_state *state = state_of(m);
+    if (bytes > file_device_bytes || bytes > IMAGE_BYTES - FILE_STATE_BYTES)
+        return pm_fail(PMA_ENOSPC, "no storage for %" PRIu64 " bytes of %s", bytes, m->path);
+    if (bytes > state->bytes) {
+        uint64_t old = state->bytes;
+        medium_fill_touched(pages_of(m) + old, bytes - old);
+        medium_durable(pages_of(m) + old, bytes - old);
+        state->bytes = bytes;
+        medium_durable(&state->bytes, sizeof state->bytes);
+    } else {
+        state->bytes = bytes;
+    }
+    return 0;
+}
+
+int mapping_allocate(struct mapping *m, uint64_t offset, uint64_t length)
+{
+    if (length == 0 || offset + length <= state_of(m)->bytes)
+        return 0;
+    return set_length(m, offset + length);
+}
+
+int mapping_truncate(struct mapping *m, uint64_t size)
+{
+    return set_length(m, size);
+}
+
+int mapping_punch(struct mapping *m, uint64_t offset, uint64_t length)
+{
+    memset(pages_of(m) + offset, 0, length);
+    return 0;
+}
+
+bool mapping_next_data(const struct mapping *m, uint64_t offset, uint64_t end, uint64_t *from, uint64_t *to)
+{
+    (void)m;
+    *from = offset;
+    *to = end;
+    return offset < end;
+}
+
+uint64_t mapping_storage(const struct mapping *m)
+{
+    return state_of(m)->bytes;
+}
+
+int mapping_map(struct mapping *m, size_t length, size_t heap_offset, void *fixed, unsigned flags)
+{
+    (void)flags;
+    if (heap_offset != METADATA_BYTES || length > IMAGE_BYTES - FILE_STATE_BYTES)
+        return pm_fail(PMA_EINVAL, "%s: a pool of %zu bytes is too large to be tested", m->path, length);
+    if (fixed != NULL && fixed != pages_of(m))
+        return pm_fail(PMA_EADDRESS, "%s cannot be mapped at %p", m->path, fixed);
+    m->base = pages_of(m);
+    m->length = length;
+    m->heap_offset = heap_offset;
+    return 0;
+}
+
+int mapping_persistence(const struct mapping *m, enum pma_durability wanted, struct pm *pm)
+{
+    static const enum pma_durability of_platform[] = {[MEDIUM_ADR] = PMA_DURABILITY_FLUSH,
+                                                      [MEDIUM_EADR] = PMA_DURABILITY_FENCE,
+                                                      [MEDIUM_MSYNC] = PMA_DURABILITY_MSYNC};
+    pm->durability = wanted != PMA_DURABILITY_AUTO ? wanted : of_platform[medium_options.platform];
+    pm->metadata = m->base;
+    pm->metadata_end = m->base + m->heap_offset;
+    pm->alias = 0;
+    pm->end = m->base + m->length;
+    atomic_init(&pm->error, 0);
+    return 0;
+}
+
+void mapping_populate(const struct mapping *m, const struct pm *pm, size_t offset, size_t length, bool force)
+{
+    (void)m, (void)pm, (void)offset, (void)length, (void)force;
+}
+
+int mapping_seal(struct mapping *m)
+{
+    (void)m;
+    return 0;
+}
+
+int mapping_link(struct mapping *m)
+{
+    medium_durable_all((unsigned)(m->path[6] - '0'));
+    state_of(m)->named = 1;
+    medium_durable(&state_of(m)->named, sizeof state_of(m)->named);
+    return 0;
+}
+
+void mapping_close(struct mapping *m)
+{
+    free(m->path);
+    *m = (struct mapping){.fd = -1};
+}

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "schedule.h"
+#include "explorer.h"
+#include "medium.h"
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum state { RUNS, WAITS, ENDS, ENDED };
+
+bool schedule_active;
+uint64_t schedule_events;
+
+static struct {
+    pthread_t handle;
+    sem_t turn;
+    enum state state;
+} threads[THREADS_MAX];
+static struct schedule plan;
+static unsigned next_preemption;
+static void (*body)(unsigned thread);
+static sem_t left_body; /* counts those that have left their bodies, of which the last is `ending` */
+static unsigned ending;
+
+static void wait_for_turn(unsigned thread)
+{
+    while (sem_wait(&threads[thread].turn) != 0)
+        ;
+    medium_thread = thread;
+}
+
+static bool can_run(unsigned thread)
+{
+    return threads[thread].state == RUNS || threads[thread].state == ENDS;
+}
+
+static unsigned runnable_from(unsigned thread)
+{
+    for (unsigned i = 0; i < plan.threads; i++)
+        if (can_run((thread + i) % plan.threads))
+            return (thread + i) % plan.threads;
+    return plan.threads;
+}
+
+static void switch_to(unsigned thread)
+{
+    unsigned self = medium_thread;
+    if (thread == self)
+        return;
+    sem_post(&threads[thread].turn);
+    wait_for_turn(self);
+}
+
+/* In a check the other threads stay where they are: they have crashed. */
+void schedule_event(void)
+{
+    if (explorer_level() != 0 || threads[medium_thread].state == ENDS)
+        return;
+    schedule_events++;
+    if (next_preemption == plan.count || schedule_events != plan.preemption[next_preemption].event)
+        return;
+    unsigned to = runnable_from(plan.preemption[next_preemption++].thread % plan.threads);
+    if (to < plan.threads)
+        switch_to(to);
+}
+
+/* A lock is not free: whoever can run does, until this one is looked at again. */
+void schedule_wait(void)
+{
+    unsigned self = medium_thread;
+    if (!schedule_active || explorer_level() != 0)
+        explorer_fail("a lock is wanted that nobody else can release");
+    enum state before = threads[self].state;
+    threads[self].state = WAITS;
+    unsigned to = runnable_from(self + 1);
+    if (to == plan.threads)
+        explorer_fail("deadlock: every thread waits for a lock");
+    sem_post(&threads[to].turn);
+    wait_for_turn(self);
+    threads[self].state = before;
+}
+
+/* Something was released: those who wait may look again. */
+void schedule_wake(void)
+{
+    if (schedule_active && explorer_level() == 0)
+        for (unsigned i = 0; i < plan.threads; i++)
+            if (threads[i].state == WAITS)
+                threads[i].state = RUNS;
+}
+
+/*
+ * The baton stays with a thread that ends until it has: its destructors are a part of what is tested. Only a lock makes it pass
+ * the baton on there; it then gets it back before another one may end.
+ */
+static void *run_thread(void *argument)
+{
+    unsigned self = (unsigned)(uintptr_t)argument;
+    wait_for_turn(self);
+    body(self);
+    medium_settle();
+    for (unsigned i = 0; i < plan.threads; i++)
+        while (i != self && threads[i].state == ENDS)
+            switch_to(i);
+    threads[self].state = ENDS;
+    ending = self;
+    sem_post(&left_body);
+    return NULL;
+}
+
+void schedule_run(const struct schedule *schedule, void (*new_body)(unsigned thread))
+{
+    plan = *schedule;
+    body = new_body;
+    next_preemption = 0;
+    schedule_events = 0;
+    sem_init(&left_body, 0, 0);
+    for (unsigned i = 0; i < plan.threads; i++) {
+        threads[i].state = RUNS;
+        sem_init(&threads[i].turn, 0, 0);
+        if (pthread_create(&threads[i].handle, NULL, run_thread, (void *)(uintptr_t)i) != 0) {
+            perror("crash tests: pthread_create");
+            exit(2);
+        }
+    }
+    schedule_active = true;
+    for (unsigned next; (next = runnable_from(0)) < plan.threads;) {
+        sem_post(&threads[next].turn);
+        while (sem_wait(&left_body) != 0)
+            ;
+        unsigned self = ending;
+        pthread_join(threads[self].handle, NULL);
+        threads[self].state = ENDED;
+        schedule_wake();
+    }
+    schedule_active = false;
+    medium_thread = 0;
+    for (unsigned i = 0; i < plan.threads; i++)
+        sem_destroy(&threads[i].turn);
+    sem_destroy(&left_body);
+}

@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The small pool: every kind of block, every call that changes the medium, in a heap so small that it grows, dissolves spans and
+ * runs full within a few operations. All sequences of these operations are explored (command/explore.c).
+ *
+ *     root "table" -> table: slot[0] -> conservative    slot[1] -> leaf    slot[2] -> node -> child
+ *                            slot[3] -> large leaf      weak -> child of the node, or null
+ *     root "other" -> leaf, or not there
+ */
+#include "explorer.h"
+#include "pool.h"
+#include "workload.h"
+#include "workloads/oracle.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define SIZE ((size_t)32 * PAGE_BYTES)
+#define CAPACITY ((size_t)128 * PAGE_BYTES)
+#define LARGE_BYTES ((size_t)5 * PAGE_BYTES)
+#define HUGE_BYTES ((size_t)40 * PAGE_BYTES) /* does not fit without growth */
+
+enum { SLOT_PLAIN, SLOT_LEAF, SLOT_NODE, SLOT_LARGE, SLOTS };
+
+struct table {
+    pma_ptr slot[SLOTS];
+    pma_ptr weak;
+};
+
+/* Whatever a slot leads to begins with this; `check` ties the rest to it. */
+struct content {
+    uint64_t kind, version, check;
+};
+
+struct node {
+    struct content content;
+    pma_ptr child;
+};
+
+static const struct pma_field table_fields[] = {{0, PMA_FIELD_TAGGED, 0},
+                                                {8, PMA_FIELD_TAGGED, 0},
+                                                {16, PMA_FIELD_TAGGED, 0},
+                                                {24, PMA_FIELD_TAGGED, 0},
+                                                {32, PMA_FIELD_TAGGED | PMA_FIELD_WEAK, 0}};
+static const struct pma_field node_fields[] = {{offsetof(struct node, child), PMA_FIELD_TAGGED, 0}};
+static const struct pma_type table_type = {"table", sizeof(struct table), table_fields, 5, {0, 0, NULL, 0}};
+static const struct pma_type node_type = {"node", sizeof(struct node), node_fields, 1, {0, 0, NULL, 0}};
+static const struct pma_type more_types[] = {{"more-1", 24, node_fields, 0, {0, 0, NULL, 0}},
+                                             {"more-2", 40, node_fields, 1, {0, 0, NULL, 0}}};
+
+/* What the pool holds, as the program sees it: 0 nothing, otherwise kind and version of what is there. */
+struct model {
+    struct {
+        uint8_t kind, version;
+    } slot[SLOTS];
+    uint8_t weak, other, types;
+};
+
+static struct {
+    pma_pool *pool;
+    struct table *table;
+    pma_type_id node_id;
+    struct model before, after; /* the operation in flight */
+    uint64_t mallocs, frees;    /* that have succeeded: the program's own count */
+    uint64_t base_mallocs, base_frees;
+} now;
+
+/* ---- blocks ---- */
+
+static uint64_t check_of(uint64_t kind, uint64_t version)
+{
+    return (kind * 31 + version + 1) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static void fill(struct content *content, unsigned kind, unsigned version)
+{
+    content->kind = kind;
+    content->version = version;
+    content->check = check_of(kind, version);
+}
+
+static size_t bytes_of(unsigned kind, unsigned version)
+{
+    static const size_t bytes[] = {64, 200, sizeof(struct node), LARGE_BYTES, 48};
+    return kind == SLOT_LARGE && version >= 2 ? HUGE_BYTES : bytes[kind];
+}
+enum { KIND_CHILD = SLOTS };
+
+static void *allocated(void *block)
+{
+    now.mallocs += block != NULL;
+    return block;
+}
+
+static void give(void *block)
+{
+    now.frees += block != NULL;
+    pma_free(now.pool, block);
+}
+
+/* Kinds are those of slots, and of the node's child. NULL when the pool is full. */
+static struct content *new_block(unsigned kind, unsigned version)
+{
+    struct content *block = NULL;
+    if (kind == SLOT_NODE)
+        block = allocated(pma_malloc_typed(now.pool, now.node_id, 0));
+    else if (kind == SLOT_PLAIN)
+        block = allocated(pma_calloc(now.pool, 1, bytes_of(kind, version)));
+    else
+        block = allocated(pma_malloc_leaf(now.pool, bytes_of(kind, version)));
+    if (block == NULL)
+        return NULL;
+    fill(block, kind, version);
+    if (kind == SLOT_NODE) {
+        struct content *child = new_block(KIND_CHILD, version);
+        if (child == NULL) {
+            give(block);
+            return NULL;
+        }
+        ((struct node *)(void *)block)->child = pma_ptr_of(now.pool, child);
+        pma_flush(now.pool, child, sizeof *child);
+    }
+    return block;
+}
+
+static size_t initialised(unsigned kind)
+{
+    return kind == SLOT_NODE ? sizeof(struct node) : kind == SLOT_PLAIN ? 64 : sizeof(struct content);
+}
+
+static void *child_of(const void *block, bool is_node)
+{
+    return block != NULL && is_node ? pma_direct(now.pool, ((const struct node *)block)->child) : NULL;
+}
+
+/* ---- operations ---- */
+
+enum {
+    OP_PLAIN,
+    OP_LEAF,
+    OP_NODE,
+    OP_LARGE,
+    OP_HUGE,
+    OP_RETIRE,
+    OP_RETIRE_NODE,
+    OP_RETIRE_BATCH,
+    OP_SWAP,
+    OP_ROOT,
+    OP_TYPE,
+    OP_TRIM,
+    OP_UNLINKED,
+    OP_RESIZE,
+    OP_CLOSE,
+    OP_CRASH,
+    OPERATIONS
+};
+
+static const char *name(unsigned operation)
+{
+    static const char *const names[OPERATIONS] = {
+        "publish plain", "publish leaf", "publish node", "publish large", "publish huge", "retire",
+        "retire node",   "retire batch", "swap",         "root",          "register",     "trim",
+        "unlinked",      "resize",       "close",        "crash"};
+    return names[operation];
+}
+
+/* An operation may have several commits; between two of them the pool is as the model says then. */
+static void committed(void)
+{
+    now.before = now.after;
+}
+
+static void set_weak(pma_ptr target)
+{
+    now.after.weak = target != 0;
+    now.table->weak = target;
+    pma_persist(now.pool, &now.table->weak, sizeof now.table->weak);
+    committed();
+}
+
+/* The new block takes the place of the old one, which is freed after that. */
+static void publish(unsigned slot, unsigned version)
+{
+    struct content *block = new_block(slot, version);
+    if (block == NULL)
+        return;
+    bool was_node = now.before.slot[slot].kind == SLOT_NODE + 1;
+    void *old = pma_direct(now.pool, now.table->slot[slot]), *old_child = child_of(old, was_node);
+    if (was_node && now.table->weak != 0)
+        set_weak(0); /* it leads to the old child */
+    now.after.slot[slot].kind = (uint8_t)(slot + 1);
+    now.after.slot[slot].version = (uint8_t)version;
+    pma_publish(now.pool, &now.table->slot[slot], block, initialised(slot));
+    committed();
+    if (slot == SLOT_NODE)
+        set_weak(((struct node *)(void *)block)->child);
+    give(old_child);
+    give(old);
+}
+
+static void retire(unsigned slot)
+{
+    if (now.before.slot[slot].kind == 0)
+        return;
+    bool is_node = now.before.slot[slot].kind == SLOT_NODE + 1;
+    void *child = child_of(pma_direct(now.pool, now.table->slot[slot]), is_node);
+    if (is_node && now.table->weak != 0)
+        set_weak(0);
+    now.after.slot[slot].kind = now.after.slot[slot].version = 0;
+    now.frees++;
+    pma_retire(now.pool, &now.table->slot[slot]);
+    give(child);
+}
+
+static void retire_batch(void)
+{
+    pma_ptr *slots[2] = {&now.table->slot[SLOT_LEAF], &now.table->slot[SLOT_LARGE]};
+    now.frees += (*slots[0] != 0) + (*slots[1] != 0);
+    memset(&now.after.slot[SLOT_LEAF], 0, sizeof now.after.slot[0]);
+    memset(&now.after.slot[SLOT_LARGE], 0, sizeof now.after.slot[0]);
+    pma_retire_batch(now.pool, slots, 2);
+}
+
+static void swap(void)
+{
+    struct pma_update updates[2] = {
+        {&now.table->slot[SLOT_PLAIN], pma_direct(now.pool, now.table->slot[SLOT_LEAF]), 0},
+        {&now.table->slot[SLOT_LEAF], pma_direct(now.pool, now.table->slot[SLOT_PLAIN]), 0}};
+    now.after.slot[SLOT_PLAIN] = now.before.slot[SLOT_LEAF];
+    now.after.slot[SLOT_LEAF] = now.before.slot[SLOT_PLAIN];
+    if (pma_publish_many(now.pool, updates, 2) < 0)
+        explorer_fail("pma_publish_many: %s", pma_error_detail());
+}
+
+static void change_root(void)
+{
+    void *old = pma_root_get(now.pool, "other"), *block = NULL;
+    if (old == NULL) {
+        block = new_block(KIND_CHILD, 0);
+        if (block == NULL)
+            return;
+        pma_persist(now.pool, block, sizeof(struct content));
+    }
+    now.after.other = old == NULL;
+    if (pma_root_set(now.pool, "other", block) < 0)
+        explorer_fail("pma_root_set: %s", pma_error_detail());
+    give(old);
+}
+
+static void register_type(void)
+{
+    pma_type_id id;
+    unsigned number = now.before.types;
+    if (number == 2)
+        number = 1; /* again, which changes nothing */
+    now.after.types = (uint8_t)(number + 1);
+    if (pma_type_register(now.pool, &more_types[number], &id) < 0)
+        explorer_fail("pma_type_register: %s", pma_error_detail());
+}
+
+static void resize(void)
+{
+    static const size_t pages[] = {7, 5, 12, 9};
+    char *block = allocated(pma_malloc(now.pool, LARGE_BYTES));
+    for (unsigned i = 0; block != NULL && i < sizeof pages / sizeof *pages; i++) {
+        char *moved = pma_realloc(now.pool, block, pages[i] * PAGE_BYTES);
+        now.mallocs += moved != NULL; /* a large block of another length counts as another block, wherever it is */
+        now.frees += moved != NULL;
+        block = moved != NULL ? moved : block;
+    }
+    give(block);
+}
+
+static void attach(void)
+{
+    struct pma_options options = oracle_options();
+    if (pma_open(oracle_path(0), &options, &now.pool) < 0)
+        explorer_fail("the pool does not open: %s", pma_error_detail());
+    now.table = pma_root_get(now.pool, "table");
+    pma_type_id table_id;
+    if (pma_type_register(now.pool, &table_type, &table_id) < 0 ||
+        pma_type_register(now.pool, &node_type, &now.node_id) < 0)
+        explorer_fail("the types: %s", pma_error_detail());
+}
+
+static void run(unsigned operation)
+{
+    switch (operation) {
+    case OP_PLAIN:
+        publish(SLOT_PLAIN, now.before.slot[SLOT_PLAIN].version == 0);
+        break;
+    case OP_LEAF:
+        publish(SLOT_LEAF, now.before.slot[SLOT_LEAF].version == 0);
+        break;
+    case OP_NODE:
+        publish(SLOT_NODE, now.before.slot[SLOT_NODE].version == 0);
+        break;
+    case OP_LARGE:
+        publish(SLOT_LARGE, now.before.slot[SLOT_LARGE].version == 0);
+        break;
+    case OP_HUGE:
+        publish(SLOT_LARGE, 2u + (now.before.slot[SLOT_LARGE].version == 2));
+        break;
+    case OP_RETIRE:
+        retire(SLOT_PLAIN);
+        break;
+    case OP_RETIRE_NODE:
+        retire(SLOT_NODE);
+        break;
+    case OP_RETIRE_BATCH:
+        retire_batch();
+        break;
+    case OP_SWAP:
+        swap();
+        break;
+    case OP_ROOT:
+        change_root();
+        break;
+    case OP_TYPE:
+        register_type();
+        break;
+    case OP_TRIM:
+        if (pma_trim(now.pool, NULL) < 0)
+            explorer_fail("pma_trim: %s", pma_error_detail());
+        break;
+    case OP_UNLINKED:
+        give(allocated(pma_malloc(now.pool, 700)));
+        break;
+    case OP_RESIZE:
+        resize();
+        break;
+    case OP_CLOSE:
+        if (pma_close(now.pool) < 0)
+            explorer_fail("pma_close: %s", pma_error_detail());
+        explorer_returned();
+        attach();
+        break;
+    default:
+        pool_abandon(now.pool); /* the process is killed, the machine lives on */
+        attach();
+    }
+}
+
+/* ---- the model at level 0 ---- */
+
+static void check_counts(void)
+{
+    struct pma_stats stats = PMA_STATS_INIT;
+    pma_stats(now.pool, &stats);
+    if (stats.total.alloc_objects != now.base_mallocs + now.mallocs ||
+        stats.total.free_objects != now.base_frees + now.frees)
+        explorer_fail("statistics: %llu allocated and %llu freed; the program has counted %llu and %llu",
+                      (unsigned long long)stats.total.alloc_objects, (unsigned long long)stats.total.free_objects,
+                      (unsigned long long)(now.base_mallocs + now.mallocs),
+                      (unsigned long long)(now.base_frees + now.frees));
+}
+
+static void operate(unsigned thread, unsigned operation)
+{
+    (void)thread;
+    now.after = now.before;
+    run(operation);
+    now.before = now.after;
+    if (operation == OP_CRASH) { /* the live page may know less */
+        struct pma_stats stats = PMA_STATS_INIT;
+        pma_stats(now.pool, &stats);
+        now.base_mallocs = stats.total.alloc_objects;
+        now.base_frees = stats.total.free_objects;
+        now.mallocs = now.frees = 0;
+    } else if (oracle_asks(ORACLE_EXACT)) {
+        check_counts();
+    }
+}
+
+static void create(void)
+{
+    struct pma_options options = oracle_options();
+    pma_type_id id;
+    options.size = SIZE;
+    options.capacity = CAPACITY;
+    if (pma_create(oracle_path(0), &options, &now.pool) < 0 || pma_type_register(now.pool, &table_type, &id) < 0)
+        explorer_fail("the pool cannot be made: %s", pma_error_detail());
+    struct table *table = pma_malloc_typed(now.pool, id, 0);
+    memset(table, 0, pma_usable_size(now.pool, table));
+    pma_persist(now.pool, table, sizeof *table);
+    if (pma_root_set(now.pool, "table", table) < 0 || pma_type_register(now.pool, &node_type, &id) < 0 ||
+        pma_close(now.pool) < 0)
+        explorer_fail("the pool cannot be made: %s", pma_error_detail());
+}
+
+static void open_case(void)
+{
+    memset(&now, 0, sizeof now);
+    attach();
+    struct pma_stats stats = PMA_STATS_INIT;
+    pma_stats(now.pool, &stats);
+    now.base_mallocs = stats.total.alloc_objects;
+    now.base_frees = stats.total.free_objects;
+}
+
+static void abandon(void)
+{
+    pool_abandon(now.pool);
+}
+
+/* ---- the check ---- */
+
+struct found {
+    struct model model;
+    struct reached reached;
+};
+
+static void follow(pma_pool *pool, struct reached *reached, pma_ptr pointer, unsigned *kind, unsigned *version)
+{
+    const struct content *content = pma_direct(pool, pointer);
+    oracle_reach(pool, reached, content, sizeof *content, "a slot");
+    if (oracle_asks(ORACLE_INTACT) &&
+        (content->kind > KIND_CHILD || content->check != check_of(content->kind, content->version)))
+        explorer_fail("a reachable block is not whole: kind %llu, version %llu, check %#llx",
+                      (unsigned long long)content->kind, (unsigned long long)content->version,
+                      (unsigned long long)content->check);
+    *kind = (unsigned)content->kind & 7u;
+    *version = (unsigned)content->version & 3u;
+}
+
+static void look(pma_pool *pool, struct found *found)
+{
+    unsigned kind, version;
+    const struct table *table = pma_root_get(pool, "table");
+    found->reached.count = 0;
+    memset(&found->model, 0, sizeof found->model);
+    if (table == NULL)
+        explorer_fail("the root \"table\" is lost");
+    oracle_reach(pool, &found->reached, table, sizeof *table, "the root");
+    pma_ptr child = 0;
+    for (unsigned slot = 0; slot < SLOTS; slot++) {
+        if (table->slot[slot] == 0)
+            continue;
+        follow(pool, &found->reached, table->slot[slot], &kind, &version);
+        found->model.slot[slot].kind = (uint8_t)(kind + 1);
+        found->model.slot[slot].version = (uint8_t)version;
+        if (kind == SLOT_NODE) {
+            child = ((const struct node *)pma_direct(pool, table->slot[slot]))->child;
+            follow(pool, &found->reached, child, &kind, &version);
+        }
+    }
+    found->model.weak = table->weak != 0;
+    if (table->weak != 0 && table->weak != child)
+        explorer_fail("the weak pointer leads to a block that is gone");
+    const void *other = pma_root_get(pool, "other");
+    found->model.other = other != NULL;
+    if (other != NULL)
+        follow(pool, &found->reached, pma_ptr_of(pool, other), &kind, &version);
+    found->model.types = (uint8_t)(pool->heap.types.count - PMA_TYPE_FIRST - 2);
+}
+
+static bool is_like(const struct model *found, const struct model *expected)
+{
+    return memcmp(found, expected, sizeof *found) == 0;
+}
+
+/* A batch of retirements is not atomic as a whole: each slot is as before or after. */
+static bool is_between(const struct model *found)
+{
+    struct model mixed = now.before;
+    if (memcmp(&now.after, &now.before, sizeof mixed) == 0)
+        return false;
+    for (unsigned slot = 0; slot < SLOTS; slot++)
+        if (now.after.slot[slot].kind == 0 && found->slot[slot].kind == 0)
+            mixed.slot[slot] = now.after.slot[slot];
+    return is_like(found, &mixed);
+}
+
+static void clear(pma_pool *pool)
+{
+    if (pma_root_set(pool, "table", NULL) < 0 || pma_root_set(pool, "other", NULL) < 0)
+        explorer_fail("pma_root_set in a full pool: %s", pma_error_detail());
+}
+
+static void check(unsigned level)
+{
+    static struct found found[4];
+    struct found *mine = &found[level];
+    pma_pool *pool = oracle_open(level);
+    look(pool, mine);
+    if (oracle_asks(ORACLE_ROOTS) && !is_like(&mine->model, &now.before) && !is_like(&mine->model, &now.after) &&
+        !is_between(&mine->model))
+        explorer_fail("the pool is neither as before the operation nor as after it");
+    uint64_t outcome = 0;
+    for (size_t i = 0; i < sizeof mine->model; i++)
+        outcome = outcome * 257 + ((const unsigned char *)&mine->model)[i];
+    explorer_outcome(outcome);
+    oracle_exact(pool, &mine->reached);
+    oracle_continue(pool, level, &mine->reached, clear);
+}
+
+static uint64_t context(void)
+{
+    uint64_t hash = 0;
+    for (size_t i = 0; i < sizeof now.before; i++)
+        hash = (hash + ((const unsigned char *)&now.before)[i]) * UINT64_C(0x100000001b3);
+    for (size_t i = 0; i < sizeof now.after; i++)
+        hash = (hash + ((const unsigned char *)&now.after)[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+const struct workload workload_small = {
+    .name = "small",
+    .summary = "every call that changes the medium, in a pool that is full after a few",
+    .operations = OPERATIONS,
+    .threads = 1,
+    .create = create,
+    .open = open_case,
+    .operate = operate,
+    .abandon = abandon,
+    .check = check,
+    .operation_name = name,
+    .context = context,
+};
