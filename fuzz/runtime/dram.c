@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dram.h"
-#include "possible.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +15,6 @@ struct header {
     struct header *next;
 };
 
-uint8_t *dram_written;
 static char *memory;
 static size_t next, kept;
 static struct header *free_blocks[DRAM_CLASSES]; /* by the logarithm of their size; all zero */
@@ -24,7 +22,6 @@ static struct header *free_blocks[DRAM_CLASSES]; /* by the logarithm of their si
 void dram_init(void)
 {
     memory = (char *)(WINDOW_BASE + IMAGE_AT + ((size_t)LEVELS << LEVEL_SHIFT));
-    dram_written = medium_zeroes(DRAM_BYTES >> GRAIN_SHIFT);
 }
 
 static void zero(size_t from, size_t to)
@@ -32,14 +29,14 @@ static void zero(size_t from, size_t to)
     size_t grain = from >> GRAIN_SHIFT, end = (to + GRAIN - 1) >> GRAIN_SHIFT;
     while (grain < end) {
         uint64_t eight;
-        memcpy(&eight, dram_written + grain, sizeof eight);
+        memcpy(&eight, WINDOW_WRITTEN + grain, sizeof eight);
         if (eight == 0 && grain + 8 <= end) {
             grain += 8;
             continue;
         }
-        if (dram_written[grain] != 0) {
+        if (WINDOW_WRITTEN[grain] != 0) {
             memset(memory + (grain << GRAIN_SHIFT), 0, GRAIN);
-            dram_written[grain] = 0;
+            WINDOW_WRITTEN[grain] = 0;
         }
         grain++;
     }
@@ -51,7 +48,7 @@ void dram_touch(const void *address, size_t length)
     if (length == 0 || at >= DRAM_BYTES)
         return;
     for (size_t grain = at >> GRAIN_SHIFT; grain <= (at + length - 1) >> GRAIN_SHIFT; grain++)
-        dram_written[grain] = 1;
+        WINDOW_WRITTEN[grain] = 1;
 }
 
 void dram_keep(void)

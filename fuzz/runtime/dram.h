@@ -3,7 +3,7 @@
  * The memory that a crash loses: what the library under test allocates. It is zeroed where it was written, not as a whole,
  * and a run of recovery takes it back in one step: whatever the library kept there is gone, as after a crash.
  *
- *     below `next` and not written since it was taken back: zero
+ *     a grain that is not marked in WINDOW_WRITTEN, by the hooks of stores or by dram_touch: zero
  *     blocks of a lower level stay untouched while a higher one runs
  */
 #ifndef FUZZ_DRAM_H
@@ -18,8 +18,6 @@ struct dram_mark {
     size_t next;
     void *free[DRAM_CLASSES];
 };
-
-extern uint8_t *dram_written; /* per grain, set by the hooks of stores */
 
 void dram_init(void);
 /* What exists now stays for ever: dram_reset goes back to here. */

@@ -12,35 +12,37 @@
 
 #define SITE __builtin_return_address(0)
 
-static void too_long(void)
+/* Every event passes by here when threads take turns: then there are no events left. */
+static __attribute__((noinline)) void special_event(void)
 {
-    explorer_events_left = INT64_MAX;
-    explorer_fail("the check has not ended after %llu memory accesses",
-                  (unsigned long long)explorer_options.events_max);
+    if (schedule_active && explorer_level() == 0) {
+        explorer_events_left = 0;
+        medium_settle();
+        schedule_event();
+    } else {
+        explorer_events_left = INT64_MAX;
+        explorer_fail("the check has not ended after %llu memory accesses",
+                      (unsigned long long)explorer_options.events_max);
+    }
 }
 
 static inline __attribute__((always_inline)) void event(void)
 {
-    if (medium_announced.length != 0)
-        medium_settle();
-    if (--explorer_events_left < 0)
-        too_long();
-    if (schedule_active)
-        schedule_event();
+    if (__builtin_expect(--explorer_events_left < 0, 0))
+        special_event();
 }
 
-static inline __attribute__((always_inline)) void load(const void *address, size_t bytes)
+static inline __attribute__((always_inline)) void load(const void *address, size_t bytes, bool aligned)
 {
     size_t distance = window_distance(address);
     if (__builtin_expect(distance >= WINDOW_SPAN, 1))
         return;
     event();
-    if (distance >= ((size_t)1 << LEVEL_SHIFT) && distance < IMAGES_SPAN) {
-        size_t offset = distance_offset(distance);
-        const uint8_t *open = levels[distance_level(distance)].open;
-        if (offset + bytes <= IMAGE_BYTES && (open[offset / LINE_BYTES] | open[(offset + bytes - 1) / LINE_BYTES]) != 0)
-            medium_load(address, bytes);
-    }
+    uint8_t open = WINDOW_OPEN[distance / LINE_BYTES];
+    if (!aligned)
+        open |= WINDOW_OPEN[(distance + bytes - 1) / LINE_BYTES];
+    if (__builtin_expect(open != 0, 0))
+        medium_load(address, bytes);
 }
 
 static inline __attribute__((always_inline)) void store(void *address, size_t bytes, enum store_kind kind,
@@ -52,8 +54,8 @@ static inline __attribute__((always_inline)) void store(void *address, size_t by
     event();
     if (distance >= IMAGES_SPAN) {
         size_t at = distance - IMAGES_SPAN;
-        dram_written[at >> GRAIN_SHIFT] = 1;
-        dram_written[(at + bytes - 1) >> GRAIN_SHIFT] = 1;
+        WINDOW_WRITTEN[at >> GRAIN_SHIFT] = 1;
+        WINDOW_WRITTEN[(at + bytes - 1) >> GRAIN_SHIFT] = 1;
     } else {
         medium_announce(address, bytes, kind, site);
     }
@@ -66,7 +68,7 @@ static inline __attribute__((always_inline)) void store(void *address, size_t by
     void __tsan_read##name(void *address);                                                                             \
     void __tsan_read##name(void *address)                                                                              \
     {                                                                                                                  \
-        load(address, bytes);                                                                                          \
+        load(address, bytes, true);                                                                                          \
     }                                                                                                                  \
     void __tsan_write##name(void *address);                                                                            \
     void __tsan_write##name(void *address)                                                                             \
@@ -76,13 +78,13 @@ static inline __attribute__((always_inline)) void store(void *address, size_t by
     void __tsan_read_write##name(void *address);                                                                       \
     void __tsan_read_write##name(void *address)                                                                        \
     {                                                                                                                  \
-        load(address, bytes);                                                                                          \
+        load(address, bytes, true);                                                                                          \
         store(address, bytes, STORE_PLAIN, SITE);                                                                      \
     }                                                                                                                  \
     void __tsan_unaligned_read##name(void *address);                                                                   \
     void __tsan_unaligned_read##name(void *address)                                                                    \
     {                                                                                                                  \
-        load(address, bytes);                                                                                          \
+        load(address, bytes, false);                                                                                          \
     }                                                                                                                  \
     void __tsan_unaligned_write##name(void *address);                                                                  \
     void __tsan_unaligned_write##name(void *address)                                                                   \
@@ -92,13 +94,13 @@ static inline __attribute__((always_inline)) void store(void *address, size_t by
     void __tsan_unaligned_read_write##name(void *address);                                                             \
     void __tsan_unaligned_read_write##name(void *address)                                                              \
     {                                                                                                                  \
-        load(address, bytes);                                                                                          \
+        load(address, bytes, false);                                                                                          \
         store(address, bytes, STORE_PLAIN, SITE);                                                                      \
     }                                                                                                                  \
     void __tsan_volatile_read##name(void *address);                                                                    \
     void __tsan_volatile_read##name(void *address)                                                                     \
     {                                                                                                                  \
-        load(address, bytes);                                                                                          \
+        load(address, bytes, true);                                                                                          \
     }                                                                                                                  \
     void __tsan_volatile_write##name(void *address);                                                                   \
     void __tsan_volatile_write##name(void *address)                                                                    \
@@ -108,7 +110,7 @@ static inline __attribute__((always_inline)) void store(void *address, size_t by
     void __tsan_unaligned_volatile_read##name(void *address);                                                          \
     void __tsan_unaligned_volatile_read##name(void *address)                                                           \
     {                                                                                                                  \
-        load(address, bytes);                                                                                          \
+        load(address, bytes, false);                                                                                          \
     }                                                                                                                  \
     void __tsan_unaligned_volatile_write##name(void *address);                                                         \
     void __tsan_unaligned_volatile_write##name(void *address)                                                          \
@@ -157,7 +159,7 @@ void __tsan_vptr_update(void **address, void *value)
 void __tsan_vptr_read(void **address);
 void __tsan_vptr_read(void **address)
 {
-    load(address, sizeof *address);
+    load(address, sizeof *address, true);
 }
 
 /* ---- atomic: made here, so that the value is known at once ---- */
@@ -187,7 +189,7 @@ void __tsan_atomic_signal_fence(int order)
     type __tsan_atomic##bits##_fetch_##name(volatile type *address, type value, int order)                             \
     {                                                                                                                  \
         (void)order;                                                                                                   \
-        load((const void *)(uintptr_t)address, sizeof *address);                                                       \
+        load((const void *)(uintptr_t)address, sizeof *address, true);                                                       \
         store((void *)(uintptr_t)address, sizeof *address, STORE_ATOMIC, SITE);                                        \
         type old = __atomic_fetch_##operation(address, value, __ATOMIC_SEQ_CST);                                       \
         locked();                                                                                                      \
@@ -199,7 +201,7 @@ void __tsan_atomic_signal_fence(int order)
     type __tsan_atomic##bits##_load(const volatile type *address, int order)                                           \
     {                                                                                                                  \
         (void)order;                                                                                                   \
-        load((const void *)(uintptr_t)address, sizeof *address);                                                       \
+        load((const void *)(uintptr_t)address, sizeof *address, true);                                                       \
         return __atomic_load_n(address, __ATOMIC_SEQ_CST);                                                             \
     }                                                                                                                  \
     void __tsan_atomic##bits##_store(volatile type *address, type value, int order);                                   \
@@ -215,7 +217,7 @@ void __tsan_atomic_signal_fence(int order)
     type __tsan_atomic##bits##_exchange(volatile type *address, type value, int order)                                 \
     {                                                                                                                  \
         (void)order;                                                                                                   \
-        load((const void *)(uintptr_t)address, sizeof *address);                                                       \
+        load((const void *)(uintptr_t)address, sizeof *address, true);                                                       \
         store((void *)(uintptr_t)address, sizeof *address, STORE_ATOMIC, SITE);                                        \
         type old = __atomic_exchange_n(address, value, __ATOMIC_SEQ_CST);                                              \
         locked();                                                                                                      \
@@ -227,7 +229,7 @@ void __tsan_atomic_signal_fence(int order)
                                                       int otherwise)                                                   \
     {                                                                                                                  \
         (void)order, (void)otherwise;                                                                                  \
-        load((const void *)(uintptr_t)address, sizeof *address);                                                       \
+        load((const void *)(uintptr_t)address, sizeof *address, true);                                                       \
         store((void *)(uintptr_t)address, sizeof *address, STORE_ATOMIC, SITE);                                        \
         int done =                                                                                                     \
             __atomic_compare_exchange_n(address, expected, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);              \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Stores, flushes and fences of medium.h. What recovery may find after them: possible.c. */
 #include "medium.h"
+#include "dram.h"
 #include "explorer.h"
 #include "possible.h"
 #include <stdio.h>
@@ -18,31 +19,33 @@ const void *medium_site, *medium_caller;
 
 static char *shadow; /* of level 0: what the stores that were seen make of it */
 
-void *medium_zeroes(size_t bytes)
+static void *map(void *at, size_t bytes, int flags)
 {
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) {
-        perror("crash tests: mmap");
+    void *memory = mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+    if (memory == MAP_FAILED || (at != NULL && memory != at)) {
+        fprintf(stderr, "crash tests: %zu bytes at %p are not to be had\n", bytes, at);
         exit(2);
     }
     return memory;
 }
 
+void *medium_zeroes(size_t bytes)
+{
+    return map(NULL, bytes, 0);
+}
+
 void medium_init(void)
 {
-    void *window = mmap((void *)(WINDOW_BASE + IMAGE_AT), WINDOW_SPAN, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-    if (window != (void *)(WINDOW_BASE + IMAGE_AT)) {
-        perror("crash tests: the addresses for the pools under test are taken");
-        exit(2);
-    }
+    map((void *)(WINDOW_BASE + IMAGE_AT), WINDOW_SPAN, MAP_FIXED_NOREPLACE);
+    map(WINDOW_OPEN, WINDOW_SPAN / LINE_BYTES, MAP_FIXED_NOREPLACE);
+    map(WINDOW_WRITTEN, DRAM_BYTES >> GRAIN_SHIFT, MAP_FIXED_NOREPLACE);
     shadow = medium_zeroes(IMAGE_BYTES);
     medium_independent = medium_zeroes(IMAGE_LINES);
     for (unsigned k = 0; k < LEVELS; k++) {
         struct level *level = &levels[k];
         level->memory = window_image(k);
         level->run = 1;
-        level->open = medium_zeroes(IMAGE_LINES);
+        level->open = WINDOW_OPEN + (((size_t)k << LEVEL_SHIFT) / LINE_BYTES);
         level->lines = medium_zeroes(IMAGE_LINES * sizeof *level->lines);
         level->views = medium_zeroes(IMAGE_LINES * sizeof *level->views);
         level->dirty = medium_zeroes(IMAGE_LINES * sizeof *level->dirty);

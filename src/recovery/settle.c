@@ -50,10 +50,11 @@ static void settle_figures(struct heap *heap, const uint64_t *objects, const uin
 {
     const struct live_page *live = live_page(heap->base);
     unsigned bins = atomic_load(&heap->bin_count);
+    bool valid = live->head.magic == LIVE_MAGIC;
     for (unsigned bin = 0; bin < bins; bin++) {
         struct live_bin value = {.type = heap->bins[bin].type, .size_class = heap->bins[bin].size_class};
         const struct live_bin *old = &live->bins[bin];
-        bool known = live->head.magic == LIVE_MAGIC && old->type == value.type && old->size_class == value.size_class &&
+        bool known = valid && old->type == value.type && old->size_class == value.size_class &&
                      old->alloc_objects < IMPLAUSIBLE && old->alloc_bytes < IMPLAUSIBLE;
         value.alloc_objects = known && old->alloc_objects > objects[bin] ? old->alloc_objects : objects[bin];
         value.alloc_bytes = known && old->alloc_bytes > bytes[bin] ? old->alloc_bytes : bytes[bin];
