@@ -96,6 +96,16 @@ static void take_back(unsigned k)
     level->run++;
 }
 
+void medium_clear(void)
+{
+    medium_restart();
+    for (unsigned k = 0; k < LEVELS; k++)
+        if (madvise((char *)((uintptr_t)levels[k].memory & ~(uintptr_t)4095), IMAGE_BYTES, MADV_DONTNEED) != 0)
+            abort();
+    if (madvise(shadow, IMAGE_BYTES, MADV_DONTNEED) != 0)
+        abort();
+}
+
 void medium_begin(void)
 {
     medium_settle();

@@ -100,6 +100,8 @@ void medium_init(void);
 
 /* ---- level 0 ---- */
 
+/* All images are zero, as after medium_init. */
+void medium_clear(void);
 /* From here on level 0 is recorded, from the image that it has now, which is durable. */
 void medium_begin(void);
 /* Back to that image. Everything not durable is forgotten. */

@@ -172,7 +172,7 @@ static void committed(void)
 static void set_weak(pma_ptr target)
 {
     now.after.weak = target != 0;
-    now.table->weak = target;
+    __atomic_store_n(&now.table->weak, target, __ATOMIC_RELEASE); /* a plain store may be torn */
     pma_persist(now.pool, &now.table->weak, sizeof now.table->weak);
     committed();
 }
