@@ -256,6 +256,6 @@ void explorer_crash_point(unsigned level)
 
 void explorer_returned(void)
 {
-    if (medium_pending(now))
+    if (medium_pending(now) || medium_options.platform == MEDIUM_EADR) /* there, what was stored last is durable already */
         explorer_crash_point(now);
 }

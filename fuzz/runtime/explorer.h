@@ -14,7 +14,8 @@
  * `sampled_from` only every `sample_every`-th of them is visited. Nothing is cut in silence: explorer_counts.truncated.
  *
  * Lines of which the library promises that their values do not matter together (medium_independent: the live page) do not
- * multiply the runs: their value rotates from run to run.
+ * multiply the runs: the value is another one whenever it is chosen anew, which is in each run for those that are read last, and
+ * at each crash point for all.
  */
 #ifndef FUZZ_EXPLORER_H
 #define FUZZ_EXPLORER_H

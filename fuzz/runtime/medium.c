@@ -142,7 +142,7 @@ static bool same(size_t at, size_t length)
 {
     if (memcmp(levels[0].memory + at, shadow + at, length) == 0)
         return true;
-    while (levels[0].memory[at] == shadow[at])
+    for (size_t end = at + length; levels[0].memory[at] == shadow[at]; length = end - at)
         at++;
     fprintf(stderr, "crash tests: a store to offset %#zx of the pool was not seen (found %#x, expected %#x)\n",
             at - FILE_STATE_BYTES, (unsigned char)levels[0].memory[at], (unsigned char)shadow[at]);
@@ -249,13 +249,20 @@ static void stored(unsigned k, size_t offset, uint64_t old, bool known, uint64_t
         add_step(k, l, &step);
         step.mask = ~low;
     }
-    if (medium_options.platform == MEDIUM_EADR)
-        explorer_crash_point(k);
     add_step(k, l, &step);
-    if (medium_options.platform == MEDIUM_EADR)
-        make_durable(k, l, levels[k].lines[l].count);
-    else if (kind == STORE_NONTEMPORAL)
+    if (kind == STORE_NONTEMPORAL && medium_options.platform != MEDIUM_MSYNC)
         cover(k, l, medium_thread);
+}
+
+/* A store or copy has been made as a whole. With eADR that makes it durable; of one that is a group, any part. */
+static void visible(unsigned k, size_t offset, size_t length)
+{
+    if (medium_options.platform != MEDIUM_EADR || levels[k].dirty_count == 0)
+        return;
+    explorer_crash_point(k);
+    for (uint32_t l = (uint32_t)(offset / LINE_BYTES); l <= (offset + length - 1) / LINE_BYTES; l++)
+        if (levels[k].lines[l].count != 0)
+            make_durable(k, l, levels[k].lines[l].count);
 }
 
 /* Before a store: the line can be taken back, and of words that are stored only in part the rest is fixed. */
@@ -322,6 +329,7 @@ void medium_settle(void)
         stored(k, at, announced.old[i], (announced.known >> i & 1) != 0, *word_at(k, at),
                words > 1 ? levels[k].groups : 0, announced.kind, announced.site);
     }
+    visible(k, offset, announced.length);
 }
 
 /* ---- bulk ---- */
@@ -355,14 +363,12 @@ static void store_range(void *target, const char *source, int byte, size_t lengt
     size_t distance = window_distance(target), offset = distance_offset(distance);
     unsigned k = distance_level(distance);
     medium_counts.stores++;
-    while (length > 0) {
-        size_t piece = LINE_BYTES - offset % LINE_BYTES;
-        piece = piece < length ? piece : length;
-        store_in_line(k, offset, source, byte, piece, kind, site);
-        offset += piece;
-        length -= piece;
-        source = source != NULL ? source + piece : NULL;
+    for (size_t done = 0, piece; done < length; done += piece) {
+        size_t to_end = LINE_BYTES - (offset + done) % LINE_BYTES;
+        piece = to_end < length - done ? to_end : length - done;
+        store_in_line(k, offset + done, source != NULL ? source + done : NULL, byte, piece, kind, site);
     }
+    visible(k, offset, length);
 }
 
 static bool in_images(const void *address, size_t length)

@@ -65,6 +65,7 @@ struct view {
     uint32_t possible_count, left_count;
     uint64_t print;           /* hash of `possible` */
     uint8_t settled; /* words that are fixed, bit w */
+    bool changed;    /* in this run: stored to, or `left` is less than `possible` was */
 };
 
 struct level {

@@ -123,6 +123,7 @@ static struct view *view_of(unsigned k, uint32_t l)
     if (view->run != level->run) {
         view->run = level->run;
         view->settled = 0;
+        view->changed = false;
         view->left_count = view->possible_count;
         memcpy(view->left, view->possible, view->possible_count * sizeof *view->left);
     }
@@ -172,8 +173,10 @@ static void settle_word(unsigned k, uint32_t l, struct view *view, unsigned word
     medium_save(k, l);
     put_word(k, l, word, value);
     view->settled |= (uint8_t)(1u << word);
-    if (count > 1)
+    if (count > 1) {
+        view->changed = true;
         keep_equal(view, word, value);
+    }
     if (view->left_count == 1) {
         for (unsigned w = 0; w < LINE_WORDS; w++)
             if ((view->settled >> w & 1) == 0)
@@ -193,11 +196,12 @@ void possible_load(unsigned k, size_t offset)
 
 void possible_store(unsigned k, size_t offset, bool whole)
 {
-    uint32_t l = (uint32_t)(offset / LINE_BYTES);
+    struct view *view = view_of(k, (uint32_t)(offset / LINE_BYTES));
     if (whole)
-        view_of(k, l)->settled |= (uint8_t)(1u << offset / 8 % LINE_WORDS);
+        view->settled |= (uint8_t)(1u << offset / 8 % LINE_WORDS);
     else
         possible_load(k, offset);
+    view->changed = true;
 }
 
 bool possible_was_settled(unsigned k, size_t offset)
@@ -229,8 +233,8 @@ static bool undecided(unsigned k, uint32_t l)
 }
 
 /*
- * One number for a line as level k has it now: its content, or what it may be. Where a run begins this is `print` of an open
- * line, and the hash of the content of another.
+ * One number for a line as level k has it now: its content, or all that it may be. Where a run begins this is `print` of an open
+ * line, and the hash of the content of another. What was read and could be nothing else makes no difference.
  */
 static uint64_t line_print(unsigned k, uint32_t l)
 {
@@ -238,16 +242,17 @@ static uint64_t line_print(unsigned k, uint32_t l)
     const struct view *view = &levels[k].views[l];
     if (!levels[k].open[l])
         return hash_line(l, memory);
-    if (view->generation != levels[k].generation || view->run != levels[k].run || view->settled == 0)
+    if (view->generation != levels[k].generation || view->run != levels[k].run || !view->changed)
         return view->print;
-    if (view->left_count == 1 || view->settled == 0xff)
-        return hash_line(l, memory);
-    uint64_t hash = mix(l, view->settled);
-    for (unsigned w = 0; w < LINE_WORDS; w++)
-        hash = mix(hash, (view->settled >> w & 1) != 0 ? memory[w] : 0);
-    for (uint32_t i = 0; i < view->left_count; i++)
+    uint64_t hash = l;
+    content now, last;
+    for (uint32_t i = 0; i < view->left_count; i++) {
         for (unsigned w = 0; w < LINE_WORDS; w++)
-            hash = mix(hash, (view->settled >> w & 1) != 0 ? 0 : view->left[i][w]);
+            now[w] = (view->settled >> w & 1) != 0 ? memory[w] : view->left[i][w];
+        if (i == 0 || memcmp(now, last, sizeof now) != 0)
+            hash = hash_line(hash, now);
+        memcpy(last, now, sizeof last);
+    }
     return hash;
 }
 
@@ -260,13 +265,16 @@ static uint64_t print_of_possible(unsigned k, uint32_t l)
     uint64_t hash;
     if (!levels[k - 1].open[l])
         hash = hash_line(l, durable);
-    else if (base->generation != levels[k - 1].generation || base->run != levels[k - 1].run)
+    else if (base->generation != levels[k - 1].generation || base->run != levels[k - 1].run || !base->changed)
         hash = base->print;
     else
         for (uint32_t i = hash = 0; i < base->left_count; i++)
             hash = hash_line(hash + l, base->left[i]);
-    for (uint32_t i = 0; i < line->count; i++)
-        hash = mix(mix(hash, line->steps[i].value), line->steps[i].mask ^ line->steps[i].word ^ line->steps[i].group << 8);
+    for (uint32_t i = 0; i < line->count; i++) {
+        const struct step *step = &line->steps[i];
+        bool joined = i > 0 && step->group != 0 && step->group == step[-1].group; /* the number itself means nothing */
+        hash = mix(mix(mix(hash, step->value), step->mask), step->word * 2u + joined);
+    }
     return hash;
 }
 
