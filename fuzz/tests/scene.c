@@ -67,6 +67,11 @@ void scene_run(void (*program)(words w), void (*recover)(unsigned level, words w
     explorer_visit(false);
 }
 
+void scene_check(explorer_check check_of_workload)
+{
+    explorer_init(check_of_workload, failed);
+}
+
 void crash_here(void)
 {
     explorer_visit(true);
@@ -132,6 +137,12 @@ bool found_exactly(const uint64_t *numbers, unsigned count)
 
 unsigned found_count(void)
 {
+    return scene.count;
+}
+
+unsigned found_copy(uint64_t *numbers)
+{
+    memcpy(numbers, scene.number, scene.count * sizeof *numbers);
     return scene.count;
 }
 
