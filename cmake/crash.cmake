@@ -14,7 +14,7 @@ endif()
 # A call in tail position would have the site of its caller.
 list(APPEND crash_flags -O2 -g -fno-optimize-sibling-calls)
 
-set(crash_waist store8 add8 copy zero flush drain persist publish8)
+set(crash_waist store8 write8 note8 add8 copy zero flush drain persist publish8)
 set(crash_locks mutex_init mutex_destroy mutex_lock mutex_trylock mutex_unlock rwlock_init rwlock_destroy rwlock_rdlock
     rwlock_wrlock rwlock_unlock cond_init cond_destroy cond_signal cond_broadcast cond_wait)
 set(crash_calls flush drain persist publish publish_many retire retire_batch root_set)

@@ -9,7 +9,7 @@
  *          2. superblock: dirty                                     crash before: clean, image intact; after: dirty
  *          3. the image's span is dissolved, pages beyond the capacity given back
  * close    1. caches drained, empty spans dissolved                 crash: dirty
- *          2. image written (rebuild.h)                             crash: dirty
+ *          2. image written (rebuild.h), one fence                  crash: dirty
  *          3. superblock: clean, naming the image                   crash before: dirty; after: clean
  */
 #include "pool.h"
@@ -407,7 +407,7 @@ static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options
         heap->superblock.opens++; /* as recoveries below */
     /* From here on the image may be overwritten, so the pool must not look clean any more. */
     if (error == 0 && !heap->mapping.read_only &&
-        (heap->superblock.state != STATE_DIRTY || pool->report.replica_repaired)) {
+        (heap->superblock.state != STATE_DIRTY || !superblock_twins(heap->base))) {
         heap->superblock.state = STATE_DIRTY;
         heap->superblock.image_page = heap->superblock.image_bytes = heap->superblock.image_checksum = 0;
         superblock_commit(&heap->pm, heap->base, &heap->superblock);
@@ -501,7 +501,8 @@ static int write_clean_state(struct heap *heap)
     span_dissolve_kept(heap);
     int error = image_write(heap);
     if (error == 0) {
-        live_persist(&heap->pm, heap->base, atomic_load(&heap->bin_count));
+        live_flush(&heap->pm, heap->base, atomic_load(&heap->bin_count));
+        pm_drain(&heap->pm); /* the image's span word, the image and the live page: before the superblock that names them */
         if (atomic_load(&heap->pm.error) == 0)
             commit_state(heap, STATE_CLEAN);
         if (atomic_load(&heap->pm.error) != 0) {

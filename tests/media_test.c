@@ -561,7 +561,8 @@ static void live_counters_count(void)
     CU_ASSERT(memcmp(&page->bins[16], &none, sizeof none) == 0 && memcmp(&page->bins[18], &none, sizeof none) == 0);
     struct pm flushing = {.durability = PMA_DURABILITY_FLUSH};
     measure();
-    live_persist(&flushing, base, 18);
+    live_flush(&flushing, base, 18);
+    pm_drain(&flushing);
     measure();
     CU_ASSERT(flushed == 1 + 18 && fenced == 1);
     free(base);

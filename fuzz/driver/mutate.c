@@ -16,8 +16,12 @@
 #define MUTANTS_MAX (SITES_MAX * (MUTATIONS - 1))
 #define PATIENCE_SECONDS 10u /* for one case; a mutant that hangs is noticed */
 
+/*
+ * A mutant is of a source line: where the compiler has made several copies of it, all of them are changed.
+ *     a place = all sites with the same function and line
+ */
 struct mutant {
-    unsigned site;
+    unsigned place;
     enum mutation mutation;
 };
 
@@ -62,23 +66,54 @@ static void run_mutant(void *argument)
 {
     const struct mutant *mutant = argument;
     if (mutant != NULL)
-        mutation_choose(mutant->site, mutant->mutation);
+        mutation_choose(mutant->place, mutant->mutation);
     run_tests();
 }
 
 /* ---- in the parent ---- */
 
+/* "file:line (function)": the same line, in whichever function it was inlined; line 0 is where compilers know none. */
+static bool same_line(const char *a, const char *b)
+{
+    size_t line = strcspn(a, " ");
+    if (strstr(a, ":0 ") != NULL)
+        return strcmp(a, b) == 0;
+    return line == strcspn(b, " ") && strncmp(a, b, line) == 0;
+}
+
 static struct mutant mutants[MUTANTS_MAX];
 static unsigned mutant_count;
 static bool killed[MUTANTS_MAX];
+
+/* Where each site is in the source; for the first of a place. */
+static char where[SITES_MAX][256];
+
+static void find_places(void)
+{
+    for (unsigned s = 0; s < mutation_site_count; s++) {
+        struct site *site = &mutation_sites[s];
+        symbol_name(site->address, where[s], sizeof where[s]);
+        site->place = s;
+        for (unsigned t = 0; t < s && site->place == s; t++)
+            if (strcmp(mutation_sites[t].function, site->function) == 0 && same_line(where[t], where[s]))
+                site->place = mutation_sites[t].place;
+        struct site *first = &mutation_sites[site->place];
+        if (site->place == s)
+            continue;
+        first->calls += site->calls;
+        for (unsigned m = 0; m < MUTATIONS; m++)
+            first->effect[m] += site->effect[m];
+    }
+}
 
 static void collect_mutants(const struct worker_report *report)
 {
     memcpy(mutation_sites, report->sites, sizeof mutation_sites);
     mutation_site_count = report->site_count;
+    find_places();
     for (unsigned site = 0; site < mutation_site_count; site++)
         for (unsigned m = MUTATE_DROP; m < MUTATIONS; m++)
-            if (mutation_sites[site].effect[m] != 0)
+            if (mutation_sites[site].place == site && mutation_sites[site].effect[m] != 0)
                 mutants[mutant_count++] = (struct mutant){site, (enum mutation)m};
 }
 
@@ -112,19 +147,20 @@ static void run_mutants(void)
 /* A flush that never covers anything, or a fence that never makes anything durable, is redundant: as good as a survivor. */
 static bool never_needed(const struct site *site)
 {
-    return site->effect[MUTATE_DROP] == 0;
+    return site->calls != 0 && site->effect[MUTATE_DROP] == 0 && site->operation != OPERATION_NOTE;
 }
 
-static unsigned print_sites(void)
+static unsigned print_places(unsigned *places)
 {
     unsigned survivors = 0;
     for (unsigned s = 0; s < mutation_site_count; s++) {
         const struct site *site = &mutation_sites[s];
-        char where[256];
-        symbol_name(site->address, where, sizeof where);
-        printf("%-7s %-16s %-52s", site->program ? "program" : "library", site->function, where);
+        if (site->place != s || site->calls == 0)
+            continue;
+        ++*places;
+        printf("%-7s %-16s %-52s", site->program ? "program" : "library", site->function, where[s]);
         for (unsigned i = 0; i < mutant_count; i++)
-            if (mutants[i].site == s) {
+            if (mutants[i].place == s) {
                 printf(" %s%s", mutation_names[mutants[i].mutation], killed[i] ? "" : " SURVIVED");
                 survivors += !killed[i];
             }
@@ -152,11 +188,11 @@ int command_mutate(const struct command *given)
     }
     collect_mutants(baseline.report);
     run_mutants();
-    unsigned survivors = print_sites(), kills = 0;
+    unsigned places = 0, survivors = print_places(&places), kills = 0;
     for (unsigned i = 0; i < mutant_count; i++)
         kills += killed[i];
     clock_gettime(CLOCK_MONOTONIC, &end);
-    printf("%u call sites; %.1f s\n", mutation_site_count,
+    printf("%u call sites; %.1f s\n", places,
            (double)(end.tv_sec - begin.tv_sec) + (double)(end.tv_nsec - begin.tv_nsec) * 1e-9);
     printf("mutants: %u, killed: %u, survivors: %u\n", mutant_count, kills, survivors);
     return survivors != 0;

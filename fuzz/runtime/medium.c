@@ -16,6 +16,7 @@ struct announced medium_announced;
 unsigned medium_thread;
 uint8_t *medium_independent;
 const void *medium_site, *medium_caller;
+bool medium_tearable;
 
 static char *shadow; /* of level 0: what the stores that were seen make of it */
 
@@ -243,7 +244,7 @@ static void stored(unsigned k, size_t offset, uint64_t old, bool known, uint64_t
                         .word = (uint8_t)(offset / 8 % LINE_WORDS),
                         .thread = (uint8_t)medium_thread};
     const uint64_t low = UINT32_MAX;
-    if (medium_options.tear && kind != STORE_ATOMIC && (changed & low) != 0 && (changed & ~low) != 0) {
+    if (medium_options.tear && (kind != STORE_ATOMIC || medium_tearable) && (changed & low) != 0 && (changed & ~low) != 0) {
         step.group = group != 0 ? group : ++levels[k].groups;
         step.mask = low;
         add_step(k, l, &step);

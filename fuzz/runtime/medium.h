@@ -92,6 +92,8 @@ extern uint8_t *medium_independent;  /* per line: values rotate, they are not mu
 extern const void *medium_site;      /* of the stores that come now, if known better than by their return address */
 extern const void *medium_caller;
 
+extern bool medium_tearable; /* the stores that come now may be torn, however they are made */
+
 struct medium_counts {
     uint64_t stores, loads, steps, flushes, flushes_clean, fences, fences_effective, untracked, cut_contents;
 };

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "mutation.h"
+#include "explorer.h"
+#include "medium.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,12 +10,12 @@ unsigned mutation_site_count;
 const char *const mutation_names[MUTATIONS] = {"none", "drop",  "drop flush", "drop fence",
                                                "delay", "shorten", "split"};
 
-static unsigned chosen_site = SITES_MAX;
+static unsigned chosen_place = SITES_MAX;
 static enum mutation chosen;
 
-void mutation_choose(unsigned site, enum mutation mutation)
+void mutation_choose(unsigned place, enum mutation mutation)
 {
-    chosen_site = site;
+    chosen_place = place;
     chosen = mutation;
 }
 
@@ -22,7 +24,8 @@ bool mutation_applies(enum operation operation, enum mutation mutation)
     static const unsigned mutations[OPERATIONS] = {
         [OPERATION_STORE] = 1u << MUTATE_DROP | 1u << MUTATE_DELAY | 1u << MUTATE_SPLIT,
         [OPERATION_BULK] = 1u << MUTATE_DROP | 1u << MUTATE_DELAY | 1u << MUTATE_SHORTEN,
-        [OPERATION_ADD] = 1u << MUTATE_DROP,
+        [OPERATION_WRITE] = 1u << MUTATE_DROP | 1u << MUTATE_DELAY,
+        [OPERATION_NOTE] = 1u << MUTATE_DROP,
         [OPERATION_FLUSH] = 1u << MUTATE_DROP | 1u << MUTATE_DELAY | 1u << MUTATE_SHORTEN,
         [OPERATION_FENCE] = 1u << MUTATE_DROP | 1u << MUTATE_DELAY,
         [OPERATION_PERSIST] =
@@ -46,7 +49,11 @@ static unsigned site_of(const void *address, const char *function, enum operatio
         exit(2);
     }
     mutation_sites[mutation_site_count] =
-        (struct site){.address = address, .function = function, .operation = operation, .program = program};
+        (struct site){.address = address,
+                      .function = function,
+                      .operation = operation,
+                      .program = program,
+                      .place = mutation_site_count};
     return mutation_site_count++;
 }
 
@@ -54,9 +61,12 @@ enum mutation mutation_at(const void *address, const char *function, enum operat
                           unsigned effect)
 {
     unsigned site = site_of(address, function, operation, program);
-    mutation_sites[site].calls++;
+    if (!levels[explorer_level()].recording) /* while a workload is set up, or past the last level */
+        effect = 0;
+    else
+        mutation_sites[site].calls++;
     for (unsigned m = MUTATE_DROP; m < MUTATIONS; m++)
         if (mutation_applies(operation, (enum mutation)m) && (effect >> m & 1) != 0)
             mutation_sites[site].effect[m]++;
-    return site == chosen_site ? chosen : MUTATE_NONE;
+    return mutation_sites[site].place == chosen_place ? chosen : MUTATE_NONE;
 }

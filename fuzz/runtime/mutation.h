@@ -28,7 +28,8 @@ enum mutation {
 enum operation {
     OPERATION_STORE,
     OPERATION_BULK,
-    OPERATION_ADD, /* statistics */
+    OPERATION_WRITE, /* may be torn */
+    OPERATION_NOTE,  /* statistics: in no order, and never durable */
     OPERATION_FLUSH,
     OPERATION_FENCE,
     OPERATION_PERSIST,  /* flush and fence */
@@ -41,7 +42,8 @@ struct site {
     const void *address;
     const char *function; /* that is called */
     enum operation operation;
-    bool program;                /* a site of the program under test, not of the library */
+    bool program;   /* a site of the program under test, not of the library */
+    unsigned place; /* what a mutant changes together: copies of one source line. By itself, each is its own */
     uint64_t calls;
     uint64_t effect[MUTATIONS]; /* calls in which this mutation would change anything */
 };
@@ -50,8 +52,8 @@ extern struct site mutation_sites[SITES_MAX];
 extern unsigned mutation_site_count;
 extern const char *const mutation_names[MUTATIONS];
 
-/* The mutant that runs: one site, one mutation. Sites are found by running; the numbers repeat from run to run. */
-void mutation_choose(unsigned site, enum mutation mutation);
+/* The mutant that runs: one place, one mutation. Sites are found by running, and keep their numbers in child processes. */
+void mutation_choose(unsigned place, enum mutation mutation);
 bool mutation_applies(enum operation operation, enum mutation mutation);
 
 /* What is to happen at this call; counts it. `effect` bit m: mutation m would make a difference. */

@@ -12,12 +12,16 @@
 #define EFFECT(mutation, holds) ((holds) ? 1u << (mutation) : 0u)
 
 void __real_pm_store8(struct pm *pm, uint64_t *target, uint64_t value);
+void __real_pm_write8(struct pm *pm, uint64_t *target, uint64_t value);
+void __real_pm_note8(struct pm *pm, uint64_t *target, uint64_t value);
 void __real_pm_add8(struct pm *pm, uint64_t *target, uint64_t value);
 void __real_pm_copy(struct pm *pm, void *target, const void *source, size_t length);
 void __real_pm_zero(struct pm *pm, void *target, size_t length);
 void __real_pm_flush(struct pm *pm, const void *address, size_t length);
 void __real_pm_drain(struct pm *pm);
 void __wrap_pm_store8(struct pm *pm, uint64_t *target, uint64_t value);
+void __wrap_pm_write8(struct pm *pm, uint64_t *target, uint64_t value);
+void __wrap_pm_note8(struct pm *pm, uint64_t *target, uint64_t value);
 void __wrap_pm_add8(struct pm *pm, uint64_t *target, uint64_t value);
 void __wrap_pm_copy(struct pm *pm, void *target, const void *source, size_t length);
 void __wrap_pm_zero(struct pm *pm, void *target, size_t length);
@@ -126,11 +130,41 @@ void __wrap_pm_store8(struct pm *pm, uint64_t *target, uint64_t value)
     medium_site = outer;
 }
 
+/* With torn stores, the model may tear this one, though the code makes it in one. */
+void __wrap_pm_write8(struct pm *pm, uint64_t *target, uint64_t value)
+{
+    const void *outer = medium_site;
+    medium_site = SITE;
+    medium_tearable = true;
+    switch (mutation_at(SITE, "pm_write8", OPERATION_WRITE, false, store_effects(target, value))) {
+    case MUTATE_DROP:
+        break;
+    case MUTATE_DELAY:
+        put_off(STORE_AFTER_FENCE, pm, target, value, sizeof value);
+        break;
+    default:
+        __real_pm_write8(pm, target, value);
+    }
+    medium_settle();
+    medium_tearable = false;
+    after_store();
+    medium_site = outer;
+}
+
+void __wrap_pm_note8(struct pm *pm, uint64_t *target, uint64_t value)
+{
+    const void *outer = medium_site;
+    medium_site = SITE;
+    if (mutation_at(SITE, "pm_note8", OPERATION_NOTE, false, store_effects(target, value)) == MUTATE_NONE)
+        __real_pm_note8(pm, target, value);
+    medium_site = outer;
+}
+
 void __wrap_pm_add8(struct pm *pm, uint64_t *target, uint64_t value)
 {
     const void *outer = medium_site;
     medium_site = SITE;
-    if (mutation_at(SITE, "pm_add8", OPERATION_ADD, false, EFFECT(MUTATE_DROP, value != 0)) == MUTATE_NONE)
+    if (mutation_at(SITE, "pm_add8", OPERATION_NOTE, false, EFFECT(MUTATE_DROP, value != 0)) == MUTATE_NONE)
         __real_pm_add8(pm, target, value);
     medium_site = outer;
 }

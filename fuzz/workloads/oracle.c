@@ -108,6 +108,20 @@ static void check_second_recovery(pma_pool **pool, unsigned level)
         explorer_fail("a second recovery has written to the pool");
 }
 
+/* Whichever of the two superblocks is damaged later on, the other one says the same. */
+static void check_replicas(pma_pool **pool, unsigned level, const struct reached *reached)
+{
+    for (unsigned replica = 0; replica < 2; replica++) {
+        pool_abandon(*pool);
+        memset(window_image(level) + FILE_STATE_BYTES + (size_t)replica * SUPERBLOCK_BYTES, 0,
+               sizeof(struct superblock));
+        *pool = oracle_open(level);
+        if (oracle_asks(ORACLE_ROOTS) && (*pool)->report.live_objects != reached->count)
+            explorer_fail("with superblock %c damaged, %" PRIu64 " blocks are in use; it were %u", 'A' + (int)replica,
+                          (*pool)->report.live_objects, reached->count);
+    }
+}
+
 static int by_start(const void *a, const void *b)
 {
     const struct reached_block *x = a, *y = b;
@@ -174,6 +188,7 @@ void oracle_continue(pma_pool *pool, unsigned level, struct reached *reached, vo
         if (oracle_asks(ORACLE_EXACT))
             check_statistics(pool, reached);
         check_second_recovery(&pool, level);
+        check_replicas(&pool, level, reached);
         if (oracle_asks(ORACLE_EXHAUSTION)) {
             check_life_goes_on(pool, level, reached, clear);
             return;

@@ -5,19 +5,27 @@
  *
  *     root "table" -> table: slot[0] -> conservative    slot[1] -> leaf    slot[2] -> node -> child
  *                            slot[3] -> large leaf      weak -> child of the node, or null
- *     root "other" -> leaf, or not there
+ *     root OTHER -> leaf, or not there
+ *
+ * What makes it sharp: the name of OTHER takes two lines. Leaf blocks hold what looks like a pointer to a block that is free: a
+ * span word that calls them conservative keeps it alive. Blocks of one size change between the two kinds. After a recovery
+ * the check goes on with an operation of its own, and crashes in it.
  */
 #include "explorer.h"
+#include "medium.h"
 #include "pool.h"
 #include "workload.h"
 #include "workloads/oracle.h"
 #include <stdlib.h>
 #include <string.h>
 
+#define GONE_ON UINT64_C(0x676f6e65206f6e21) /* keeps these fingerprints apart from others */
 #define SIZE ((size_t)32 * PAGE_BYTES)
 #define CAPACITY ((size_t)128 * PAGE_BYTES)
 #define LARGE_BYTES ((size_t)5 * PAGE_BYTES)
 #define HUGE_BYTES ((size_t)40 * PAGE_BYTES) /* does not fit without growth */
+
+#define OTHER "the other root, whose name takes more than one line of the root table"
 
 enum { SLOT_PLAIN, SLOT_LEAF, SLOT_NODE, SLOT_LARGE, SLOTS };
 
@@ -34,6 +42,11 @@ struct content {
 struct node {
     struct content content;
     pma_ptr child;
+};
+
+struct leaf {
+    struct content content;
+    pma_ptr no_pointer;
 };
 
 static const struct pma_field table_fields[] = {{0, PMA_FIELD_TAGGED, 0},
@@ -62,7 +75,11 @@ static struct {
     struct model before, after; /* the operation in flight */
     uint64_t mallocs, frees;    /* that have succeeded: the program's own count */
     uint64_t base_mallocs, base_frees;
+    uint64_t closed_mallocs, closed_frees; /* as they were at the last close */
+    const void *free_block;                /* of its own class, in a span that another block keeps */
 } now;
+
+static uint64_t created_mallocs; /* of all time, in the first pool */
 
 /* ---- blocks ---- */
 
@@ -110,6 +127,8 @@ static struct content *new_block(unsigned kind, unsigned version)
     if (block == NULL)
         return NULL;
     fill(block, kind, version);
+    if (kind == SLOT_LEAF || kind == SLOT_LARGE)
+        ((struct leaf *)(void *)block)->no_pointer = pma_ptr_of(now.pool, now.free_block);
     if (kind == SLOT_NODE) {
         struct content *child = new_block(KIND_CHILD, version);
         if (child == NULL) {
@@ -124,7 +143,7 @@ static struct content *new_block(unsigned kind, unsigned version)
 
 static size_t initialised(unsigned kind)
 {
-    return kind == SLOT_NODE ? sizeof(struct node) : kind == SLOT_PLAIN ? 64 : sizeof(struct content);
+    return kind == SLOT_NODE ? sizeof(struct node) : kind == SLOT_PLAIN ? 64 : sizeof(struct leaf);
 }
 
 static void *child_of(const void *block, bool is_node)
@@ -158,7 +177,7 @@ static const char *name(unsigned operation)
 {
     static const char *const names[OPERATIONS] = {
         "publish plain", "publish leaf", "publish node", "publish large", "publish huge", "retire",
-        "retire node",   "retire batch", "swap",         "root",          "register",     "trim",
+        "retire node",   "retire batch", "exchange",     "root",          "register",     "trim",
         "unlinked",      "resize",       "close",        "crash"};
     return names[operation];
 }
@@ -220,29 +239,42 @@ static void retire_batch(void)
     pma_retire_batch(now.pool, slots, 2);
 }
 
-static void swap(void)
+/* All at once: the plain block goes to the leaf's place, and a new one to its own. */
+static void exchange(void)
 {
-    struct pma_update updates[2] = {
-        {&now.table->slot[SLOT_PLAIN], pma_direct(now.pool, now.table->slot[SLOT_LEAF]), 0},
-        {&now.table->slot[SLOT_LEAF], pma_direct(now.pool, now.table->slot[SLOT_PLAIN]), 0}};
-    now.after.slot[SLOT_PLAIN] = now.before.slot[SLOT_LEAF];
+    unsigned version = now.before.slot[SLOT_PLAIN].version == 0;
+    struct content *block = new_block(SLOT_PLAIN, version);
+    if (block == NULL)
+        return;
+    void *plain = pma_direct(now.pool, now.table->slot[SLOT_PLAIN]);
+    void *leaf = pma_direct(now.pool, now.table->slot[SLOT_LEAF]);
+    struct pma_update updates[2] = {{&now.table->slot[SLOT_PLAIN], block, initialised(SLOT_PLAIN)},
+                                    {&now.table->slot[SLOT_LEAF], plain, 0}};
+    now.after.slot[SLOT_PLAIN].kind = SLOT_PLAIN + 1;
+    now.after.slot[SLOT_PLAIN].version = (uint8_t)version;
     now.after.slot[SLOT_LEAF] = now.before.slot[SLOT_PLAIN];
     if (pma_publish_many(now.pool, updates, 2) < 0)
         explorer_fail("pma_publish_many: %s", pma_error_detail());
+    committed();
+    give(leaf);
 }
 
+/* Not there, one block, another one, not there ... */
 static void change_root(void)
 {
-    void *old = pma_root_get(now.pool, "other"), *block = NULL;
-    if (old == NULL) {
-        block = new_block(KIND_CHILD, 0);
-        if (block == NULL)
+    void *old = pma_root_get(now.pool, OTHER), *block = NULL;
+    now.after.other = (uint8_t)((now.before.other + 1) % 3);
+    if (now.after.other != 0) {
+        block = new_block(KIND_CHILD, now.after.other - 1u);
+        if (block == NULL) {
+            now.after = now.before;
             return;
+        }
         pma_persist(now.pool, block, sizeof(struct content));
     }
-    now.after.other = old == NULL;
-    if (pma_root_set(now.pool, "other", block) < 0)
+    if (pma_root_set(now.pool, OTHER, block) < 0)
         explorer_fail("pma_root_set: %s", pma_error_detail());
+    committed();
     give(old);
 }
 
@@ -259,7 +291,7 @@ static void register_type(void)
 
 static void resize(void)
 {
-    static const size_t pages[] = {7, 5, 12, 9};
+    static const size_t pages[] = {7, 12, 9, 5};
     char *block = allocated(pma_malloc(now.pool, LARGE_BYTES));
     for (unsigned i = 0; block != NULL && i < sizeof pages / sizeof *pages; i++) {
         char *moved = pma_realloc(now.pool, block, pages[i] * PAGE_BYTES);
@@ -280,6 +312,10 @@ static void attach(void)
     if (pma_type_register(now.pool, &table_type, &table_id) < 0 ||
         pma_type_register(now.pool, &node_type, &now.node_id) < 0)
         explorer_fail("the types: %s", pma_error_detail());
+    if (live_page(now.pool->heap.base)->head.owner_pid == 0)
+        explorer_fail("the live page does not say who has the pool");
+    now.free_block = allocated(pma_malloc_typed(now.pool, table_id, 0));
+    give((void *)(uintptr_t)now.free_block);
 }
 
 static void run(unsigned operation)
@@ -310,7 +346,7 @@ static void run(unsigned operation)
         retire_batch();
         break;
     case OP_SWAP:
-        swap();
+        exchange();
         break;
     case OP_ROOT:
         change_root();
@@ -324,11 +360,15 @@ static void run(unsigned operation)
         break;
     case OP_UNLINKED:
         give(allocated(pma_malloc(now.pool, 700)));
+        give(allocated(pma_malloc(now.pool, 900))); /* spans of other classes, empty: whoever needs pages dissolves them */
+        give(allocated(pma_malloc_leaf(now.pool, 700)));
         break;
     case OP_RESIZE:
         resize();
         break;
     case OP_CLOSE:
+        now.closed_mallocs = now.base_mallocs + now.mallocs;
+        now.closed_frees = now.base_frees + now.frees;
         if (pma_close(now.pool) < 0)
             explorer_fail("pma_close: %s", pma_error_detail());
         explorer_returned();
@@ -354,22 +394,29 @@ static void check_counts(void)
                       (unsigned long long)(now.base_frees + now.frees));
 }
 
+/* The program's own count goes on from that of the pool, which after a crash may know less than it did. */
+static void begin_counting(void)
+{
+    struct pma_stats stats = PMA_STATS_INIT;
+    pma_stats(now.pool, &stats);
+    now.base_mallocs = stats.total.alloc_objects;
+    now.base_frees = stats.total.free_objects;
+    now.mallocs = now.frees = 0;
+}
+
 static void operate(unsigned thread, unsigned operation)
 {
     (void)thread;
     now.after = now.before;
     run(operation);
     now.before = now.after;
-    if (operation == OP_CRASH) { /* the live page may know less */
-        struct pma_stats stats = PMA_STATS_INIT;
-        pma_stats(now.pool, &stats);
-        now.base_mallocs = stats.total.alloc_objects;
-        now.base_frees = stats.total.free_objects;
-        now.mallocs = now.frees = 0;
-    } else if (oracle_asks(ORACLE_EXACT)) {
+    if (operation == OP_CRASH)
+        begin_counting();
+    else if (oracle_asks(ORACLE_EXACT))
         check_counts();
-    }
 }
+
+
 
 static void create(void)
 {
@@ -380,6 +427,7 @@ static void create(void)
     if (pma_create(oracle_path(0), &options, &now.pool) < 0 || pma_type_register(now.pool, &table_type, &id) < 0)
         explorer_fail("the pool cannot be made: %s", pma_error_detail());
     struct table *table = pma_malloc_typed(now.pool, id, 0);
+    created_mallocs = 1;
     memset(table, 0, pma_usable_size(now.pool, table));
     pma_persist(now.pool, table, sizeof *table);
     if (pma_root_set(now.pool, "table", table) < 0 || pma_type_register(now.pool, &node_type, &id) < 0 ||
@@ -390,11 +438,9 @@ static void create(void)
 static void open_case(void)
 {
     memset(&now, 0, sizeof now);
+    now.closed_mallocs = created_mallocs;
     attach();
-    struct pma_stats stats = PMA_STATS_INIT;
-    pma_stats(now.pool, &stats);
-    now.base_mallocs = stats.total.alloc_objects;
-    now.base_frees = stats.total.free_objects;
+    begin_counting();
 }
 
 static void abandon(void)
@@ -446,61 +492,116 @@ static void look(pma_pool *pool, struct found *found)
     found->model.weak = table->weak != 0;
     if (table->weak != 0 && table->weak != child)
         explorer_fail("the weak pointer leads to a block that is gone");
-    const void *other = pma_root_get(pool, "other");
-    found->model.other = other != NULL;
-    if (other != NULL)
+    const void *other = pma_root_get(pool, OTHER);
+    if (other != NULL) {
         follow(pool, &found->reached, pma_ptr_of(pool, other), &kind, &version);
+        found->model.other = (uint8_t)(version + 1);
+    }
     found->model.types = (uint8_t)(pool->heap.types.count - PMA_TYPE_FIRST - 2);
 }
 
-static bool is_like(const struct model *found, const struct model *expected)
+/* What a level may find: at level 1 what the program was about, above that what the recovery below was about. */
+static struct {
+    struct model before, after;
+} expected[LEVELS + 1];
+
+static uint64_t hash_model(uint64_t hash, const struct model *model)
 {
-    return memcmp(found, expected, sizeof *found) == 0;
+    for (size_t i = 0; i < sizeof *model; i++)
+        hash = (hash + ((const unsigned char *)model)[i]) * UINT64_C(0x100000001b3);
+    return hash;
 }
 
-/* A batch of retirements is not atomic as a whole: each slot is as before or after. */
-static bool is_between(const struct model *found)
+static void expect_of_program(void)
 {
-    struct model mixed = now.before;
-    if (memcmp(&now.after, &now.before, sizeof mixed) == 0)
-        return false;
-    for (unsigned slot = 0; slot < SLOTS; slot++)
-        if (now.after.slot[slot].kind == 0 && found->slot[slot].kind == 0)
-            mixed.slot[slot] = now.after.slot[slot];
-    return is_like(found, &mixed);
-}
-
-static void clear(pma_pool *pool)
-{
-    if (pma_root_set(pool, "table", NULL) < 0 || pma_root_set(pool, "other", NULL) < 0)
-        explorer_fail("pma_root_set in a full pool: %s", pma_error_detail());
-}
-
-static void check(unsigned level)
-{
-    static struct found found[4];
-    struct found *mine = &found[level];
-    pma_pool *pool = oracle_open(level);
-    look(pool, mine);
-    if (oracle_asks(ORACLE_ROOTS) && !is_like(&mine->model, &now.before) && !is_like(&mine->model, &now.after) &&
-        !is_between(&mine->model))
-        explorer_fail("the pool is neither as before the operation nor as after it");
-    uint64_t outcome = 0;
-    for (size_t i = 0; i < sizeof mine->model; i++)
-        outcome = outcome * 257 + ((const unsigned char *)&mine->model)[i];
-    explorer_outcome(outcome);
-    oracle_exact(pool, &mine->reached);
-    oracle_continue(pool, level, &mine->reached, clear);
+    expected[1].before = now.before;
+    expected[1].after = now.after;
 }
 
 static uint64_t context(void)
 {
-    uint64_t hash = 0;
-    for (size_t i = 0; i < sizeof now.before; i++)
-        hash = (hash + ((const unsigned char *)&now.before)[i]) * UINT64_C(0x100000001b3);
-    for (size_t i = 0; i < sizeof now.after; i++)
-        hash = (hash + ((const unsigned char *)&now.after)[i]) * UINT64_C(0x100000001b3);
-    return hash;
+    unsigned level = explorer_level() + 1;
+    if (level == 1)
+        expect_of_program();
+    return hash_model(hash_model(now.closed_mallocs * 31 + now.closed_frees, &expected[level].before),
+                      &expected[level].after);
+}
+
+static bool is_like(const struct model *found, const struct model *model)
+{
+    return memcmp(found, model, sizeof *found) == 0;
+}
+
+/* A batch of retirements is not atomic as a whole: each slot is as before or after. */
+static bool is_between(const struct model *found, unsigned level)
+{
+    struct model mixed = expected[level].before;
+    for (unsigned slot = 0; slot < SLOTS; slot++)
+        if (expected[level].after.slot[slot].kind == 0 && found->slot[slot].kind == 0)
+            mixed.slot[slot] = expected[level].after.slot[slot];
+    return is_like(found, &mixed);
+}
+
+static void check_model(const struct model *found, unsigned level)
+{
+    if (oracle_asks(ORACLE_ROOTS) && !is_like(found, &expected[level].before) &&
+        !is_like(found, &expected[level].after) && !is_between(found, level))
+        explorer_fail("the pool is neither as before the operation nor as after it");
+    explorer_outcome(hash_model(0, found));
+}
+
+/* The figures of all time survive a close, not a crash. */
+static void check_figures(pma_pool *pool)
+{
+    struct pma_stats stats = PMA_STATS_INIT;
+    if (pool->report.recovered || !oracle_asks(ORACLE_EXACT))
+        return;
+    pma_stats(pool, &stats);
+    if (stats.total.alloc_objects != now.closed_mallocs || stats.total.free_objects != now.closed_frees)
+        explorer_fail("statistics: %llu allocated and %llu freed after a close; it was %llu and %llu",
+                      (unsigned long long)stats.total.alloc_objects, (unsigned long long)stats.total.free_objects,
+                      (unsigned long long)now.closed_mallocs, (unsigned long long)now.closed_frees);
+}
+
+static void clear(pma_pool *pool)
+{
+    if (pma_root_set(pool, "table", NULL) < 0 || pma_root_set(pool, OTHER, NULL) < 0)
+        explorer_fail("pma_root_set in a full pool: %s", pma_error_detail());
+}
+
+/* Life goes on after recovery, and may crash again: what was undone or done again must stay so. */
+static pma_pool *go_on(pma_pool *pool, unsigned level, struct found *found)
+{
+    struct table *table = pma_root_get(pool, "table");
+    explorer_returned();
+    if (table->slot[SLOT_PLAIN] == 0 || !explorer_new(medium_fingerprint(level) ^ GONE_ON))
+        return pool;
+    expected[level + 1].before = expected[level + 1].after = found->model;
+    expected[level + 1].after.slot[SLOT_PLAIN].kind = expected[level + 1].after.slot[SLOT_PLAIN].version = 0;
+    pma_retire(pool, &table->slot[SLOT_PLAIN]);
+    expected[level + 1].before = expected[level + 1].after;
+    explorer_returned();
+    pool_abandon(pool);
+    pool = oracle_open(level);
+    look(pool, found);
+    return pool;
+}
+
+static void check(unsigned level)
+{
+    static struct found found[LEVELS];
+    struct found *mine = &found[level];
+    if (level == 1)
+        expect_of_program();
+    expected[level + 1] = expected[level];
+    pma_pool *pool = oracle_open(level);
+    look(pool, mine);
+    check_model(&mine->model, level);
+    oracle_exact(pool, &mine->reached);
+    check_figures(pool);
+    if (now.before.slot[SLOT_NODE].kind == 0) /* then nothing that is retired here has children */
+        pool = go_on(pool, level, mine);
+    oracle_continue(pool, level, &mine->reached, clear);
 }
 
 const struct workload workload_small = {

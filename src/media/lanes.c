@@ -63,7 +63,8 @@ void lane_commit(struct pm *pm, char *base, unsigned index, const struct lane_en
 
     /* 1. log                                crash: torn, none of the words */
     size_t bytes = sizeof log.checksum + covered;
-    pm_copy(pm, &lane->checksum, &log.checksum, bytes);
+    for (size_t i = 0; i < bytes / sizeof(uint64_t); i++) /* in order: a line then has one torn state per word */
+        pm_write8(pm, &lane->checksum + i, (&log.checksum)[i]);
     pm_persist(pm, &lane->checksum, bytes);
     /* 2. words                              crash: the log holds, replay stores all of them */
     apply(pm, base, entries, count);

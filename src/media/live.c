@@ -15,13 +15,13 @@ const struct live_page *live_page(const char *base)
 void live_set_owner(struct pm *pm, char *base, uint64_t pid)
 {
     struct live_head *head = &page_of(base)->head;
-    pm_store8(pm, &head->magic, LIVE_MAGIC);
-    pm_store8(pm, &head->owner_pid, pid);
+    pm_note8(pm, &head->magic, LIVE_MAGIC);
+    pm_note8(pm, &head->owner_pid, pid);
 }
 
 void live_set_bins(struct pm *pm, char *base, uint64_t bins)
 {
-    pm_store8(pm, &page_of(base)->head.bins, bins);
+    pm_note8(pm, &page_of(base)->head.bins, bins);
 }
 
 void live_set_bin(struct pm *pm, char *base, unsigned bin, const struct live_bin *value)
@@ -34,7 +34,7 @@ void live_set_bin(struct pm *pm, char *base, unsigned bin, const struct live_bin
     memcpy(new, value, sizeof new);
     for (unsigned i = 0; i < WORDS; i++)
         if (old[i] != new[i])
-            pm_store8(pm, &target[i], new[i]);
+            pm_note8(pm, &target[i], new[i]);
 }
 
 static void add(struct pm *pm, uint64_t *word, uint64_t value)
@@ -53,10 +53,9 @@ void live_add(struct pm *pm, char *base, unsigned bin, uint64_t alloc_objects, u
     add(pm, &place->free_bytes, free_bytes);
 }
 
-void live_persist(struct pm *pm, char *base, unsigned bins)
+void live_flush(struct pm *pm, char *base, unsigned bins)
 {
     const struct live_page *page = live_page(base);
     pm_flush(pm, &page->head, sizeof page->head);
     pm_flush(pm, page->bins, bins * sizeof page->bins[0]);
-    pm_drain(pm);
 }

@@ -15,6 +15,6 @@ void live_set_bin(struct pm *pm, char *base, unsigned bin, const struct live_bin
 /* Adds to a bin's counters; many threads at once. */
 void live_add(struct pm *pm, char *base, unsigned bin, uint64_t alloc_objects, uint64_t alloc_bytes,
               uint64_t free_objects, uint64_t free_bytes);
-void live_persist(struct pm *pm, char *base, unsigned bins);
+void live_flush(struct pm *pm, char *base, unsigned bins);
 
 #endif

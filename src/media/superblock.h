@@ -31,6 +31,10 @@ struct geometry geometry_of(uint64_t capacity_pages);
  * PMA_ETRUNCATED, PMA_EPART; `path` is for the messages. */
 int superblock_choose(const void *image, uint64_t file_bytes, const char *path, struct superblock *out, bool *damaged);
 
+/* Whether both replicas say the same. If a commit was interrupted between the two, or one is damaged, they do not, and the pool
+ * depends on the newer one: it must be committed once more. */
+bool superblock_twins(const char *base);
+
 /* Commits *sb (sequence and checksum are set here, in *sb too) to both replicas at `base`. */
 void superblock_commit(struct pm *pm, char *base, struct superblock *sb);
 

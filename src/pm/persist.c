@@ -39,6 +39,18 @@ void pm_store8(struct pm *pm, uint64_t *target, uint64_t value)
     stored();
 }
 
+void pm_write8(struct pm *pm, uint64_t *target, uint64_t value)
+{
+    uint64_t *word = writable(pm, target);
+    __atomic_store_n(word, value, __ATOMIC_RELAXED);
+    stored();
+}
+
+void pm_note8(struct pm *pm, uint64_t *target, uint64_t value)
+{
+    pm_write8(pm, target, value);
+}
+
 void pm_add8(struct pm *pm, uint64_t *target, uint64_t value)
 {
     uint64_t *word = writable(pm, target);

@@ -24,9 +24,16 @@ struct pm {
     _Atomic int error;              /* PMA_EIO once an msync has failed; it stays */
 };
 
-/* One aligned 8-byte store, atomic also against power failure. Not yet durable. Release order. */
+/*
+ * Stores. Which one says what a crash may make of it; none is durable yet.
+ *     pm_store8   one aligned word that others follow at once: atomic, also against power failure, in release order
+ *     pm_write8   one aligned word of what counts only later, behind a checksum or a link: it may be torn
+ *     pm_note8    one aligned word of statistics, which nobody relies on and nobody flushes
+ *     pm_add8     the same, by addition, while other threads add as well
+ */
 void pm_store8(struct pm *pm, uint64_t *target, uint64_t value);
-/* Adds to a statistics word that other threads add to as well; never flushed. */
+void pm_write8(struct pm *pm, uint64_t *target, uint64_t value);
+void pm_note8(struct pm *pm, uint64_t *target, uint64_t value);
 void pm_add8(struct pm *pm, uint64_t *target, uint64_t value);
 /* Bulk stores without any order among their words: what they write must be behind a checksum or not yet linked. */
 void pm_copy(struct pm *pm, void *target, const void *source, size_t length);

@@ -43,9 +43,9 @@ static void write_entries(struct heap *heap, uint64_t *at, uint64_t spans)
     for (struct span *span; (span = span_next(heap, &page)) != NULL;) {
         if (!has_entry(span))
             continue;
-        pm_store8(&heap->pm, at++, span->page | (uint64_t)span->words << 32);
+        pm_write8(&heap->pm, at++, span->page | (uint64_t)span->words << 32);
         for (unsigned k = 0; k < span->words; k++)
-            pm_store8(&heap->pm, at++, atomic_load_explicit(&span->bits[k], memory_order_relaxed));
+            pm_write8(&heap->pm, at++, atomic_load_explicit(&span->bits[k], memory_order_relaxed));
     }
 }
 
@@ -60,9 +60,10 @@ int image_write(struct heap *heap)
     if (error != 0)
         return error;
     uint64_t *image = (uint64_t *)(void *)(heap->pages + (size_t)page * PAGE_BYTES);
-    pm_publish8(&heap->pm, &heap->table[page], span_word_pack(SPAN_INTERNAL, 0, 0, pages));
+    pm_store8(&heap->pm, &heap->table[page], span_word_pack(SPAN_INTERNAL, 0, 0, pages));
+    pm_flush(&heap->pm, &heap->table[page], sizeof *heap->table);
     write_entries(heap, image, spans);
-    pm_persist(&heap->pm, image, bytes);
+    pm_flush(&heap->pm, image, bytes);
     heap->superblock.image_page = page;
     heap->superblock.image_bytes = bytes;
     heap->superblock.image_checksum = checksum64(image, bytes, bytes);

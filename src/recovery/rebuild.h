@@ -45,10 +45,10 @@ void mark_clear_weak(struct rebuild *rebuild);
 /* Reads the shutdown image that the superblock names: what it does not list as free is in use. PMA_ECORRUPT names what is wrong. */
 int image_load(struct rebuild *rebuild);
 /* Writes the shutdown image of a heap whose caches are drained and whose empty spans are dissolved, and names it in
- * heap->superblock (which the caller commits). Wants the page heap lock.
- *     1. an internal span: its word, persist       crash: dirty; recovery dissolves it, as nothing names it
- *     2. the image, persist                        crash: the same
- *     3. (the caller) superblock                   crash: before: the same; after: clean */
+ * heap->superblock. The caller drains, and commits that. Wants the page heap lock.
+ *     1. an internal span: its word, flush         crash: dirty; recovery dissolves it, if it is there, as nothing names it
+ *     2. the image, flush                          crash: the same
+ *     3. (the caller) drain, superblock            crash: before: the same; after: clean */
 int image_write(struct heap *heap);
 
 /* Ends the rebuilding: see above. */
