@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #define CASE_MAX 4096u
+#define CASE_END 0xffu
 
 struct workload {
     const char *name, *summary;
@@ -30,6 +31,9 @@ struct workload {
     void (*check)(unsigned level);
     const char *(*operation_name)(unsigned operation);
     uint64_t (*context)(void); /* a number for all that `check` compares with */
+    /* Cases that chance finds too late: sequences that end with CASE_END; NULL at the end, or no array. */
+    const uint8_t *const *scripts;
+    void (*observe)(void); /* what another thread may see at any moment of an operation; or NULL */
 };
 
 extern const struct workload workload_small, workload_create, workload_kv, workload_threads, workload_random;

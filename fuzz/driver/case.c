@@ -3,6 +3,7 @@
 #include "dram.h"
 #include "file.h"
 #include "media/format.h"
+#include "mutation.h"
 #include "pm/thread.h"
 #include <inttypes.h>
 #include <pthread.h>
@@ -58,6 +59,7 @@ void case_prepare(const struct workload *workload, const struct medium_options *
     }
     medium_options = *medium;
     explorer_context = workload->context;
+    mutation_observer = workload->observe;
     medium_clear();
     dram_reset();
     workload->create();
@@ -246,7 +248,20 @@ bool case_read(struct test_case *test, const char *path, const struct workload *
     return fine;
 }
 
-/* ---- random ---- */
+/* ---- scripts and random ---- */
+
+bool case_script(struct test_case *test, unsigned number)
+{
+    const uint8_t *const *scripts = test->workload->scripts;
+    for (unsigned i = 0; scripts != NULL && scripts[i] != NULL; i++) {
+        if (i != number)
+            continue;
+        for (test->count = 0; scripts[i][test->count] != CASE_END; test->count++)
+            test->operation[test->count] = scripts[i][test->count];
+        return true;
+    }
+    return false;
+}
 
 /* Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014 (SplitMix64). */
 uint64_t random_next(struct random *random)

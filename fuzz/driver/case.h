@@ -34,6 +34,9 @@ void case_write(const struct test_case *test, FILE *file);
 bool case_read(struct test_case *test, const char *path, const struct workload *const *workloads);
 void case_describe(const struct test_case *test, FILE *file);
 
+/* The workload's script of that number; false if there is none. */
+bool case_script(struct test_case *test, unsigned number);
+
 /* For random cases: a generator of its own, so that a seed means the same everywhere. */
 struct random {
     uint64_t state;

@@ -72,6 +72,11 @@ static void run_exhaustive(struct progress *progress, const struct job *job)
     static struct test_case test;
     test = test_case_of_job(job);
     case_prepare(job->workload, &job->medium);
+    for (unsigned number = 0; progress->more && case_script(&test, number); number++)
+        if (number % progress->share->command->threads == progress->share->index &&
+            progress->number++ >= progress->share->skip)
+            progress->more = worker_case(&test);
+    test.count = 0;
     for (unsigned length = 0; length <= job->exhaustive; length++)
         run_sequences(progress, &test, length);
 }

@@ -50,6 +50,9 @@ static void run_tests(void)
     for (const struct job *job = command->mutation_jobs; job->workload != NULL; job++) {
         case_prepare(job->workload, &job->medium);
         test = (struct test_case){.workload = job->workload, .medium = job->medium, .depth = job->depth};
+        for (unsigned number = 0; case_script(&test, number); number++)
+            worker_case(&test);
+        test.count = 0;
         for (unsigned length = 0; length <= job->exhaustive; length++)
             run_all_sequences(&test, length);
         for (unsigned number = 0; number < job->random; number++) {

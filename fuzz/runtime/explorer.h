@@ -79,7 +79,7 @@ void explorer_start(bool visit);
 void explorer_visit(bool visit);
 /* The same way again: of each level only the point of `trail` is visited, with its choices. */
 void explorer_replay(const struct trail trail[LEVELS], unsigned last);
-/* A return from the interface under test: a crash point, if anything is not durable. */
+/* A return from the interface under test: a crash point, also if everything is durable: it is what the caller relies on. */
 void explorer_returned(void);
 
 /* The rest of the check follows from what recovery has made; its own crashes are not explored. */

@@ -100,6 +100,7 @@ static void take_back(unsigned k)
 void medium_clear(void)
 {
     medium_restart();
+    levels[0].recording = false;
     for (unsigned k = 0; k < LEVELS; k++)
         if (madvise((char *)((uintptr_t)levels[k].memory & ~(uintptr_t)4095), IMAGE_BYTES, MADV_DONTNEED) != 0)
             abort();

@@ -10,6 +10,8 @@ unsigned mutation_site_count;
 const char *const mutation_names[MUTATIONS] = {"none", "drop",  "drop flush", "drop fence",
                                                "delay", "shorten", "split"};
 
+void (*mutation_observer)(void);
+
 static unsigned chosen_place = SITES_MAX;
 static enum mutation chosen;
 

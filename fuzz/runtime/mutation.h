@@ -19,7 +19,7 @@ enum mutation {
     MUTATE_DROP,        /* the operation does not happen */
     MUTATE_DROP_FLUSH,  /* of a flush and fence in one: only the fence */
     MUTATE_DROP_FENCE,  /* of a flush and fence in one: only the flush */
-    MUTATE_DELAY,       /* a flush or store happens after the next fence of its thread, a fence after the next store */
+    MUTATE_DELAY,       /* a flush or store happens after the next fence of its thread, a fence after the next stores */
     MUTATE_SHORTEN,     /* only the first line of a flush, only the first half of a copy */
     MUTATE_SPLIT,       /* a store of 8 bytes becomes two of 4 */
     MUTATIONS
@@ -55,6 +55,9 @@ extern const char *const mutation_names[MUTATIONS];
 /* The mutant that runs: one place, one mutation. Sites are found by running, and keep their numbers in child processes. */
 void mutation_choose(unsigned place, enum mutation mutation);
 bool mutation_applies(enum operation operation, enum mutation mutation);
+
+/* Another thread looks at the pool, at the worst moment: between the two halves of a torn store. */
+extern void (*mutation_observer)(void);
 
 /* What is to happen at this call; counts it. `effect` bit m: mutation m would make a difference. */
 enum mutation mutation_at(const void *address, const char *function, enum operation operation, bool program,

@@ -32,7 +32,7 @@ void __wrap_pm_publish8(struct pm *pm, uint64_t *target, uint64_t value);
 
 /* ---- what a mutant has put off ---- */
 
-enum put_off { NOTHING, STORE_AFTER_FENCE, COPY_AFTER_FENCE, FLUSH_AFTER_FENCE, FENCE_AFTER_STORE };
+enum put_off { NOTHING, STORE_AFTER_FENCE, COPY_AFTER_FENCE, FLUSH_AFTER_FENCE, FENCE_AFTER_STORES };
 
 static struct {
     enum put_off what;
@@ -81,9 +81,10 @@ static void drain(struct pm *pm)
     late.what = NOTHING;
 }
 
-static void after_store(void)
+/* Whatever was to be ordered behind the fence has been stored when something is flushed again. */
+static void before_flush(void)
 {
-    if (!is_late(FENCE_AFTER_STORE))
+    if (!is_late(FENCE_AFTER_STORES))
         return;
     late.what = NOTHING;
     __real_pm_drain(late.pm);
@@ -107,6 +108,9 @@ static void store_split(struct pm *pm, uint64_t *target, uint64_t value)
 {
     const uint64_t low = UINT32_MAX;
     __real_pm_store8(pm, target, (*target & low) | (value & ~low));
+    medium_settle();
+    if (mutation_observer != NULL && explorer_level() == 0)
+        mutation_observer();
     __real_pm_store8(pm, target, value);
 }
 
@@ -126,7 +130,6 @@ void __wrap_pm_store8(struct pm *pm, uint64_t *target, uint64_t value)
     default:
         __real_pm_store8(pm, target, value);
     }
-    after_store();
     medium_site = outer;
 }
 
@@ -147,7 +150,6 @@ void __wrap_pm_write8(struct pm *pm, uint64_t *target, uint64_t value)
     }
     medium_settle();
     medium_tearable = false;
-    after_store();
     medium_site = outer;
 }
 
@@ -208,7 +210,6 @@ static void bulk(struct pm *pm, void *target, const void *source, size_t length,
     default:
         store_bulk(pm, target, source, length);
     }
-    after_store();
     medium_site = outer;
 }
 
@@ -240,6 +241,7 @@ static unsigned flush_effects(const void *address, size_t length)
 
 void __wrap_pm_flush(struct pm *pm, const void *address, size_t length)
 {
+    before_flush();
     switch (mutation_at(SITE, "pm_flush", OPERATION_FLUSH, false, flush_effects(address, length))) {
     case MUTATE_DROP:
         break;
@@ -262,7 +264,7 @@ void __wrap_pm_drain(struct pm *pm)
     case MUTATE_DROP:
         break;
     case MUTATE_DELAY:
-        put_off(FENCE_AFTER_STORE, pm, NULL, 0, 0);
+        put_off(FENCE_AFTER_STORES, pm, NULL, 0, 0);
         break;
     default:
         drain(pm);
@@ -271,6 +273,7 @@ void __wrap_pm_drain(struct pm *pm)
 
 static void persist(struct pm *pm, const void *address, size_t length, enum mutation mutation)
 {
+    before_flush();
     switch (mutation) {
     case MUTATE_DROP_FENCE:
         __real_pm_flush(pm, address, length);
@@ -312,7 +315,6 @@ void __wrap_pm_publish8(struct pm *pm, uint64_t *target, uint64_t value)
         store_split(pm, target, value);
     else if (mutation != MUTATE_DROP)
         __real_pm_store8(pm, target, value);
-    after_store();
     medium_site = outer;
     persist(pm, target, sizeof value, mutation == MUTATE_DROP ? MUTATE_NONE : mutation);
 }

@@ -62,10 +62,10 @@ void lane_commit(struct pm *pm, char *base, unsigned index, const struct lane_en
     log.checksum = checksum64(&log.sequence, covered, SIZE_MAX);
 
     /* 1. log                                crash: torn, none of the words */
-    size_t bytes = sizeof log.checksum + covered;
-    for (size_t i = 0; i < bytes / sizeof(uint64_t); i++) /* in order: a line then has one torn state per word */
-        pm_write8(pm, &lane->checksum + i, (&log.checksum)[i]);
-    pm_persist(pm, &lane->checksum, bytes);
+    size_t from = offsetof(struct lane, checksum), end = offsetof(struct lane, sequence) + covered;
+    for (size_t at = from; at < end; at += sizeof(uint64_t)) /* in order: a line then has one torn state per word */
+        pm_write8(pm, word_at((char *)lane, at), *word_at((char *)&log, at));
+    pm_persist(pm, &lane->checksum, end - from);
     /* 2. words                              crash: the log holds, replay stores all of them */
     apply(pm, base, entries, count);
     /* 3. retire                             crash: replay stores the same again, or there is nothing to replay */
