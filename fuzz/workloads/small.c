@@ -589,11 +589,15 @@ static pma_pool *go_on(pma_pool *pool, unsigned level, struct found *found)
 {
     struct table *table = pma_root_get(pool, "table");
     explorer_returned();
-    if (table->slot[SLOT_PLAIN] == 0 || !explorer_new(medium_fingerprint(level) ^ GONE_ON))
+    if (level == explorer_options.depth || table->slot[SLOT_PLAIN] == 0 ||
+        !explorer_new(medium_fingerprint(level) ^ (GONE_ON + level)))
         return pool;
     expected[level + 1].before = expected[level + 1].after = found->model;
     expected[level + 1].after.slot[SLOT_PLAIN].kind = expected[level + 1].after.slot[SLOT_PLAIN].version = 0;
+    unsigned recoverer = medium_thread;
+    as_other(recoverer == 0);
     pma_retire(pool, &table->slot[SLOT_PLAIN]);
+    as_other(recoverer != 0);
     expected[level + 1].before = expected[level + 1].after;
     explorer_returned();
     pool_abandon(pool);
