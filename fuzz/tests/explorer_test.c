@@ -197,6 +197,13 @@ static void pending_elsewhere(words w)
     crash_here();
 }
 
+static void pending_in_another_word(words w)
+{
+    AT(0, 0) = 1;
+    AT(0, 2) = 2;
+    crash_here();
+}
+
 static void pending_twice(words w)
 {
     AT(0, 0) = 1;
@@ -226,7 +233,8 @@ static void pending_as_later_group(words w)
 static void test_fingerprints(void)
 {
     static void (*const different[])(words w) = {
-        pending, pending_in_another_order, durable_and_pending, pending_elsewhere, pending_twice, pending_as_group};
+        pending,       pending_in_another_order, pending_in_another_word, durable_and_pending, pending_elsewhere,
+        pending_twice, pending_as_group};
     const unsigned count = sizeof different / sizeof *different;
     for (unsigned i = 0; i < count; i++)
         for (unsigned j = i + 1; j < count; j++)
@@ -251,17 +259,22 @@ static void go_and_come_back(words w)
 /* On a level that finds an open line. */
 static void come_back_in_recovery(unsigned level, words w)
 {
-    uint64_t before = medium_fingerprint(level), value = AT(0, 0), chosen = medium_fingerprint(level);
+    uint64_t before = medium_fingerprint(level);
+    (void)AT(0, 1); /* it has one value: nothing is known that was not */
+    CU_ASSERT_EQUAL(medium_fingerprint(level), before);
+    uint64_t value = AT(0, 0), chosen = medium_fingerprint(level);
     CU_ASSERT_NOT_EQUAL(before, chosen); /* one of two is less than both */
     AT(0, 0) = value + 1;
-    AT(1, 0) = 4;
     medium_settle();
     CU_ASSERT_NOT_EQUAL(medium_fingerprint(level), chosen);
     AT(0, 0) = value;
+    AT(1, 0) = 4;
+    medium_settle();
+    CU_ASSERT_NOT_EQUAL(medium_fingerprint(level), chosen);
     AT(1, 0) = 0;
     medium_settle();
     CU_ASSERT_EQUAL(medium_fingerprint(level), chosen);
-    (void)AT(0, 1); /* it has one value: nothing is known that was not */
+    (void)AT(0, 2);
     CU_ASSERT_EQUAL(medium_fingerprint(level), chosen);
     found(value);
 }

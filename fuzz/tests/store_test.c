@@ -199,10 +199,20 @@ static void store_pair(words w)
     crash_here();
 }
 
+static void store_two_pairs(words w)
+{
+    *(volatile pair *)(void *)(uintptr_t)&AT(0, 0) = (pair){1, 2};
+    *(volatile pair *)(void *)(uintptr_t)&AT(0, 0) = (pair){3, 4};
+    crash_here();
+}
+
 static void test_pair(void)
 {
     scene_run(store_pair, two_words);
     FOUND(0, 10, 2, 12);
+    scene_begin();
+    scene_run(store_two_pairs, two_words);
+    FOUND(0, 10, 2, 12, 32, 14, 34);
 }
 
 static void straddle(words w)
