@@ -179,7 +179,7 @@ static void layouts_are_compared(void)
     pma_pool *pool;
     memset(name, 'l', sizeof name - 1);
     name[PMA_NAME_MAX + 1] = '\0';
-    o.size = MIB;
+    o.size = o.capacity = MIB;
     o.layout = name;
     CHECK_ERROR(pma_create(path, &o, &pool), PMA_EINVAL, "layout");
     name[PMA_NAME_MAX] = '\0';
@@ -216,7 +216,7 @@ static void the_mode_is_what_was_asked_for(void)
         struct pma_options options = PMA_OPTIONS_INIT;
         struct stat status;
         pma_pool *pool;
-        options.size = MIB;
+        options.size = options.capacity = MIB;
         options.mode = modes[i];
         CHECK_EQUAL(pma_create(path, &options, &pool), 0);
         CHECK_EQUAL(stat(path, &status), 0);

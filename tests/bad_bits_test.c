@@ -4,6 +4,7 @@
  * error that names the place and leaves the file alone.
  */
 #include "damage.h"
+#include "stress.h"
 #include "suites.h"
 
 #include <inttypes.h>
@@ -167,7 +168,7 @@ static bool begin_flips(struct flips *f, const char *path, enum world_state stat
 
 static void flip_all(struct flips *f, unsigned step)
 {
-    struct damage_run run = {f->bits, UNDER_SANITIZER ? step * 7 : step, flip_one, describe_flip, f};
+    struct damage_run run = {f->bits, step * stride(), flip_one, describe_flip, f};
     damage_all(&run);
     victim_end(&f->victim);
 }

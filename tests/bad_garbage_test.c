@@ -4,6 +4,7 @@
  * Opening one fails and leaves the file alone, or gives a pool that works; nothing crashes, hangs, or hands out a page twice.
  */
 #include "damage.h"
+#include "stress.h"
 #include "suites.h"
 
 #include "media/checksum.h"
@@ -335,7 +336,7 @@ static void spoil(enum world_state state)
     world_build(path, state);
     if (!CHECK(victim_begin(&g.victim, path)))
         return;
-    struct damage_run run = {ROUNDS, UNDER_SANITIZER ? 7 : 1, spoil_one, describe_garbage, &g};
+    struct damage_run run = {ROUNDS, stride(), spoil_one, describe_garbage, &g};
     damage_all(&run);
     victim_end(&g.victim);
 }

@@ -3,6 +3,7 @@
  * inspect_tests. */
 #include "inspect.h"
 #include "media/format.h"
+#include "stress.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -165,7 +166,8 @@ static void live_figures_stand_any_change(void)
     close(ends[0]);
     while (!file_exists(path))
         usleep(1000);
-    for (unsigned i = 0; i < (UNDER_SANITIZER ? 30 : 120); i++) {
+    unsigned rounds = (unsigned)COUNT_OF(commands) + scaled(UNDER_SANITIZER ? 240 : 114);
+    for (unsigned i = 0; i < rounds; i++) {
         const char *const *command = commands[i % COUNT_OF(commands)];
         inspect(&result, (const char *const[]){command[0], command[1] != NULL ? command[1] : path,
                                                command[1] != NULL ? path : NULL, NULL});

@@ -26,7 +26,7 @@ static bool open_store(struct store *store, const char *name, unsigned flags, si
     struct pma_options options = PMA_OPTIONS_INIT;
     options.flags = flags;
     options.size = capacity != 0 ? capacity : 8 * MIB;
-    options.capacity = capacity;
+    options.capacity = capacity != 0 ? capacity : 1024 * MIB;
     int error = pma_open(in_directory(name), &options, &store->pool);
     if (error == PMA_ENOENT)
         error = pma_create(in_directory(name), &options, &store->pool);

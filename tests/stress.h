@@ -17,6 +17,15 @@ static inline unsigned scaled(unsigned rounds)
     return 1 + (unsigned)(factor * rounds);
 }
 
+/* Of many things in a row each stride-th is tried: longer strides where there are fewer rounds, and odd ones, so that each
+ * bit of a byte has its turn. */
+static inline unsigned stride(void)
+{
+    const char *scale = getenv("PMA_TEST_SCALE");
+    double factor = scale != NULL ? strtod(scale, NULL) : UNDER_SANITIZER ? 1.0 / 7 : 1;
+    return factor > 0.001 ? (unsigned)(1 / factor) | 1 : 1001;
+}
+
 static inline pma_pool *create_flushed(const char *name, size_t size, size_t capacity)
 {
     struct pma_options options = PMA_OPTIONS_INIT;
