@@ -25,6 +25,7 @@ static const char doc[] =
 static const struct argp_option options[] = {
     {"workload", 'w', "NAME", 0, "only this workload", 0},
     {"time", 't', "SECONDS", 0, "how long (60); complete sequences are not cut short", 0},
+    {"length", 'l', "N", 0, "complete sequences only up to this length", 0},
     {"threads", 'n', "N", 0, "processes at once (as many as there are cores)", 0},
     {"seed", 's', "N", 0, "of the random sequences (by the clock)", 0},
     {"output", 'o', "DIRECTORY", 0, "for replay files (.)", 0},
@@ -50,6 +51,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
         break;
     case 't':
         command->seconds = strtod(value, NULL);
+        break;
+    case 'l':
+        command->length = (unsigned)strtoul(value, NULL, 10);
         break;
     case 'n':
         command->threads = (unsigned)strtoul(value, NULL, 10);
@@ -129,6 +133,7 @@ int command_main(int argc, char **argv, struct command *command, int (*own)(cons
     command->seed = (uint64_t)time(NULL);
     command->directory = ".";
     command->failures_max = 1;
+    command->length = CASE_MAX;
     argp_err_exit_status = 2;
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (argp_parse(&argp, argc, argv, 0, NULL, &line) != 0)

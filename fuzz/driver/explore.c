@@ -77,7 +77,8 @@ static void run_exhaustive(struct progress *progress, const struct job *job)
             progress->number++ >= progress->share->skip)
             progress->more = worker_case(&test);
     test.count = 0;
-    for (unsigned length = 0; length <= job->exhaustive; length++)
+    unsigned most = progress->share->command->length;
+    for (unsigned length = 0; length <= job->exhaustive && length <= most; length++)
         run_sequences(progress, &test, length);
 }
 
@@ -243,7 +244,8 @@ static void print_jobs(const struct command *command)
                job->medium.drains ? ", locked operations drain" : "", job->medium.tear ? ", torn stores" : "",
                job->depth);
         if (job->exhaustive != 0)
-            printf(" all sequences of up to %u of %u operations;", job->exhaustive, job->workload->operations);
+            printf(" all sequences of up to %u of %u operations;",
+                   job->exhaustive < command->length ? job->exhaustive : command->length, job->workload->operations);
         if (job->random != 0)
             printf(" random ones of up to %u", job->random);
         printf("\n");

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,6 +54,14 @@ static void on_signal(int number)
     explorer_fail("%s", number == SIGALRM ? "the case has not ended in time" : strsignal(number));
 }
 
+#define TICK_MICROSECONDS 100000
+
+static void on_tick(int number)
+{
+    (void)number;
+    explorer_tick();
+}
+
 static void child(void (*body)(void *argument), void *argument, void (*run_check)(unsigned level))
 {
     static char stack[1u << 16]; /* the code under test may have used up its own */
@@ -62,6 +71,10 @@ static void child(void (*body)(void *argument), void *argument, void (*run_check
     sigaltstack(&other, NULL);
     for (unsigned i = 0; i < sizeof fatal / sizeof *fatal; i++)
         sigaction(fatal[i], &action, NULL);
+    action.sa_handler = on_tick;
+    action.sa_flags |= SA_RESTART;
+    sigaction(SIGVTALRM, &action, NULL);
+    setitimer(ITIMER_VIRTUAL, &(struct itimerval){{0, TICK_MICROSECONDS}, {0, TICK_MICROSECONDS}}, NULL);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     explorer_init(run_check, failed);
     began = cpu_now();

@@ -89,13 +89,21 @@ static bool in_window(const void *address)
     return window_distance(address) < WINDOW_SPAN;
 }
 
+static bool in_images(const void *address)
+{
+    return window_distance(address) < IMAGES_SPAN;
+}
+
 static void *copy(void *target, const void *source, size_t length, const void *site)
 {
-    if (!in_window(target) && !in_window(source))
-        return raw_memmove(target, source, length);
-    dram_touch(target, length);
-    medium_copy(target, source, length, STORE_BULK, site);
-    return target;
+    if (in_images(target) || in_images(source)) {
+        medium_copy(target, source, length, STORE_BULK, site);
+        dram_touch(target, length);
+        return target;
+    }
+    if (in_window(target))
+        dram_touch(target, length);
+    return raw_memmove(target, source, length);
 }
 
 void *memcpy(void *target, const void *source, size_t length)
@@ -110,11 +118,13 @@ void *memmove(void *target, const void *source, size_t length)
 
 void *memset(void *target, int byte, size_t length)
 {
-    if (!in_window(target))
-        return raw_memset(target, byte, length);
-    dram_touch(target, length);
-    medium_fill(target, byte, length, STORE_BULK, SITE);
-    return target;
+    if (in_images(target)) {
+        medium_fill(target, byte, length, STORE_BULK, SITE);
+        return target;
+    }
+    if (in_window(target))
+        dram_touch(target, length);
+    return raw_memset(target, byte, length);
 }
 
 int memcmp(const void *a, const void *b, size_t length)

@@ -6,30 +6,19 @@
  * A hook of a plain store is called before the store is made: it is announced, and looked at when the next event comes.
  */
 #include "dram.h"
-#include "explorer.h"
 #include "medium.h"
 #include "schedule.h"
 
 #define SITE __builtin_return_address(0)
 
-/* Every event passes by here when threads take turns: then there are no events left. */
-static __attribute__((noinline)) void special_event(void)
+/* The hooks are leaves: whatever takes longer is a call at their end. */
+static __attribute__((noinline)) void load_slowly(const void *address, size_t bytes)
 {
-    if (schedule_active && explorer_level() == 0) {
-        explorer_events_left = 0;
+    if (schedule_active) {
         medium_settle();
         schedule_event();
-    } else {
-        explorer_events_left = INT64_MAX;
-        explorer_fail("the check has not ended after %llu memory accesses",
-                      (unsigned long long)explorer_options.events_max);
     }
-}
-
-static inline __attribute__((always_inline)) void event(void)
-{
-    if (__builtin_expect(--explorer_events_left < 0, 0))
-        special_event();
+    medium_load(address, bytes);
 }
 
 static inline __attribute__((always_inline)) void load(const void *address, size_t bytes, bool aligned)
@@ -37,12 +26,23 @@ static inline __attribute__((always_inline)) void load(const void *address, size
     size_t distance = window_distance(address);
     if (__builtin_expect(distance >= WINDOW_SPAN, 1))
         return;
-    event();
-    uint8_t open = WINDOW_OPEN[distance / LINE_BYTES];
+    uint8_t special = schedule_active | WINDOW_OPEN[distance / LINE_BYTES];
     if (!aligned)
-        open |= WINDOW_OPEN[(distance + bytes - 1) / LINE_BYTES];
-    if (__builtin_expect(open != 0, 0))
-        medium_load(address, bytes);
+        special |= WINDOW_OPEN[(distance + bytes - 1) / LINE_BYTES];
+    if (__builtin_expect(special != 0, 0))
+        load_slowly(address, bytes);
+}
+
+static __attribute__((noinline)) void store_slowly(void *address, size_t bytes, enum store_kind kind, const void *site)
+{
+    if (schedule_active) {
+        medium_settle();
+        schedule_event();
+    }
+    if (window_distance(address) < IMAGES_SPAN)
+        medium_announce(address, bytes, kind, site);
+    else
+        dram_touch(address, bytes);
 }
 
 static inline __attribute__((always_inline)) void store(void *address, size_t bytes, enum store_kind kind,
@@ -51,14 +51,12 @@ static inline __attribute__((always_inline)) void store(void *address, size_t by
     size_t distance = window_distance(address);
     if (__builtin_expect(distance >= WINDOW_SPAN, 1))
         return;
-    event();
-    if (distance >= IMAGES_SPAN) {
-        size_t at = distance - IMAGES_SPAN;
-        WINDOW_WRITTEN[at >> GRAIN_SHIFT] = 1;
-        WINDOW_WRITTEN[(at + bytes - 1) >> GRAIN_SHIFT] = 1;
-    } else {
-        medium_announce(address, bytes, kind, site);
+    if (distance < IMAGES_SPAN || __builtin_expect(schedule_active, 0)) {
+        store_slowly(address, bytes, kind, site);
+        return;
     }
+    WINDOW_WRITTEN[(distance - IMAGES_SPAN) >> GRAIN_SHIFT] = 1;
+    WINDOW_WRITTEN[(distance - IMAGES_SPAN + bytes - 1) >> GRAIN_SHIFT] = 1;
 }
 
 /* ---- plain ---- */

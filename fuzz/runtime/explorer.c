@@ -2,16 +2,16 @@
 #include "explorer.h"
 #include "dram.h"
 #include "medium.h"
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct explorer_options explorer_options = {
-    .depth = 2, .sampled_from = 2, .sample_every = 64, .runs_max = 1u << 22, .events_max = 20000000};
+    .depth = 2, .sampled_from = 2, .sample_every = 64, .runs_max = 1u << 22, .ticks_max = 20};
 struct explorer_counts explorer_counts;
 struct trail explorer_trail[LEVELS];
-int64_t explorer_events_left = INT64_MAX;
 void (*explorer_on_outcome)(uint64_t outcome);
 
 uint64_t (*explorer_context)(void);
@@ -25,6 +25,7 @@ static uint32_t points[LEVELS];    /* that this run of the level has had */
 static uint32_t position[LEVELS];  /* in the level's trail */
 static uint64_t sampled[LEVELS];   /* points that could have been visited */
 static uint64_t rotation;
+static volatile sig_atomic_t ticks; /* since a check began or ended */
 static const struct trail *wanted; /* replay */
 static unsigned wanted_last;
 static struct trail wanted_copy[LEVELS];
@@ -43,7 +44,6 @@ void explorer_start(bool visit)
     wanted = NULL;
     now = 0;
     rotation = 0;
-    explorer_events_left = INT64_MAX;
 }
 
 void explorer_visit(bool visit)
@@ -57,6 +57,14 @@ void explorer_replay(const struct trail trail[LEVELS], unsigned last)
     explorer_start(true);
     wanted = wanted_copy;
     wanted_last = last;
+}
+
+void explorer_tick(void)
+{
+    if (now > 0 && (unsigned)++ticks > explorer_options.ticks_max) {
+        ticks = 0;
+        explorer_fail("the check does not end");
+    }
 }
 
 unsigned explorer_level(void)
@@ -183,13 +191,12 @@ static void read_everything(unsigned level)
 
 static void run_check(unsigned level)
 {
-    int64_t events_left = explorer_events_left;
     medium_run_begin(level);
     levels[level].recording = level < explorer_options.depth;
     position[level] = 0;
     points[level] = 0;
     quiet[level] = false;
-    explorer_events_left = (int64_t)explorer_options.events_max;
+    ticks = 0;
     struct dram_mark mark = dram_enter();
     if (explorer_options.eager)
         read_everything(level);
@@ -199,7 +206,7 @@ static void run_check(unsigned level)
     medium_run_end(level);
     dram_leave(mark);
     levels[level].recording = false;
-    explorer_events_left = events_left;
+    ticks = 0;
     explorer_counts.states[level]++;
 }
 

@@ -41,7 +41,7 @@ struct explorer_options {
     unsigned sampled_from; /* levels above this one are sampled */
     unsigned sample_every;
     uint64_t runs_max;   /* of one crash point; more are cut, and counted */
-    uint64_t events_max; /* of one run: a check that has more does not end */
+    unsigned ticks_max; /* calls of explorer_tick during one run: a check that has more does not end */
     bool eager;
 };
 
@@ -63,10 +63,12 @@ extern struct explorer_options explorer_options;
 extern uint64_t (*explorer_context)(void);
 extern struct explorer_counts explorer_counts;
 extern struct trail explorer_trail[LEVELS]; /* [k]: how level k came to be; [0] is not used */
-extern int64_t explorer_events_left;
 
 /* The check: recovers the pool of this level and calls explorer_fail if anything is wrong. */
 typedef void (*explorer_check)(unsigned level);
+/* To be called in regular intervals of processor time, from a signal handler: so that a check that does not end fails. */
+void explorer_tick(void);
+
 /* A set of numbers: whether this one is new in it. */
 bool explorer_new(uint64_t number);
 

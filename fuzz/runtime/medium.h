@@ -24,7 +24,7 @@
 #include "window.h"
 
 #define THREADS_MAX 4u
-#define CONTENTS_MAX 65536u /* of one line; more are cut, and counted */
+#define CONTENTS_MAX 131072u /* of one line, all torn words of a copy among them; more are cut, and counted */
 
 enum medium_platform {
     MEDIUM_ADR = 0, /* what is flushed survives */

@@ -6,7 +6,7 @@
 
 /* A group of more unordered steps than this has 2^n subsets that nobody can visit: of those only none, all, each one alone and
  * each one missing are, and the cut is counted. */
-#define GROUP_MAX 13u
+#define GROUP_MAX 16u
 
 /* ---- all contents ---- */
 

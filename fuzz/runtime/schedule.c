@@ -125,7 +125,6 @@ void schedule_run(const struct schedule *schedule, void (*new_body)(unsigned thr
         }
     }
     schedule_active = true;
-    explorer_events_left = 0; /* every event goes through schedule_event */
     for (unsigned next; (next = runnable_from(0)) < plan.threads;) {
         sem_post(&threads[next].turn);
         while (sem_wait(&left_body) != 0)
@@ -136,7 +135,6 @@ void schedule_run(const struct schedule *schedule, void (*new_body)(unsigned thr
         schedule_wake();
     }
     schedule_active = false;
-    explorer_events_left = INT64_MAX;
     medium_thread = 0;
     for (unsigned i = 0; i < plan.threads; i++)
         sem_destroy(&threads[i].turn);

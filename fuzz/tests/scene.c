@@ -42,7 +42,7 @@ static __attribute__((noreturn)) void failed(const struct failure *failure)
 void scene_begin(void)
 {
     static const struct explorer_options options = {
-        .depth = 1, .sampled_from = LEVELS, .sample_every = 1, .runs_max = 1u << 20, .events_max = 1000000};
+        .depth = 1, .sampled_from = LEVELS, .sample_every = 1, .runs_max = 1u << 20, .ticks_max = 20};
     explorer_init(check, failed);
     explorer_start(false);
     explorer_options = options;

@@ -20,7 +20,7 @@
 #ifndef IMAGE_FILE_H
 #define IMAGE_FILE_H
 
-#include "fuzzer.h"
+#include "../fuzzer.h"
 
 #define FILE_PATH "pool"
 #define FILE_BYTES_MAX ((uint64_t)9 << 20) /* a heap of less than 1024 pages: marking starts no threads */

@@ -18,7 +18,9 @@ void *table_calloc(size_t count, size_t bytes);
 void *table_realloc(void *block, size_t bytes);
 void *table_aligned_alloc(size_t alignment, size_t bytes);
 void table_free(void *block);
+void *table_of_tools(size_t count, size_t bytes); /* as calloc */
 off_t file_seek(int fd, off_t offset, int whence);
+int file_sleep(const struct timespec *time, struct timespec *left); /* does not: nothing changes meanwhile */
 
 #define mmap(address, bytes, protection, flags, fd, offset) table_mmap(address, bytes, protection, flags, fd, offset)
 #define munmap(table, bytes) table_munmap(table, bytes)
@@ -28,6 +30,6 @@ off_t file_seek(int fd, off_t offset, int whence);
 #define aligned_alloc(alignment, bytes) table_aligned_alloc(alignment, bytes)
 #define free(block) table_free(block)
 #define lseek(fd, offset, whence) file_seek(fd, offset, whence)
-#define nanosleep(time, left) ((void)(time), (void)(left), 0) /* nothing changes meanwhile */
+#define nanosleep file_sleep
 
 #endif

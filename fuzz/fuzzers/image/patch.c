@@ -93,7 +93,7 @@ static void repair(const struct scene *scene)
     if ((scene->repair & REPAIR_IMAGE) != 0)
         repair_image(scene);
     for (unsigned i = 0; i < 2; i++) {
-        struct superblock *sb = (scene->repair & (REPAIR_A << i)) != 0 ? superblock(i) : NULL;
+        struct superblock *sb = (scene->repair & ((unsigned)REPAIR_A << i)) != 0 ? superblock(i) : NULL;
         if (sb != NULL)
             sb->checksum = checksum64(sb, sizeof *sb, offsetof(struct superblock, checksum));
     }
@@ -258,7 +258,7 @@ static void patch_new_type(struct scene *scene, const struct patch *patch)
                                .tail_stride = bits(patch->value, 18, 10),
                                .name = {'t', (char)('a' + patch->index % 26), (char)('a' + patch->index / 26 % 26)}};
     struct type_record *record =
-        used <= TYPES_BYTES ? file_change(TYPES_OFFSET + sizeof *table + used, head.bytes) : NULL;
+        used <= TYPES_BYTES && used % 8 == 0 ? file_change(TYPES_OFFSET + sizeof *table + used, head.bytes) : NULL;
     if (record == NULL)
         return;
     *record = head;

@@ -200,16 +200,25 @@ void *table_malloc(size_t bytes)
     return fails() ? NULL : malloc(bytes);
 }
 
+static bool is_table(size_t bytes)
+{
+    return bytes >= TABLE_LEAST && bytes + GUARD <= BLOCK_BYTES_MAX;
+}
+
+void *table_of_tools(size_t count, size_t bytes)
+{
+    return is_table(count * bytes) ? take(count * bytes, UNKNOWN) : calloc(count, bytes);
+}
+
 void *table_calloc(size_t count, size_t bytes)
 {
     if (fails())
         return NULL;
-    if (count * bytes < TABLE_LEAST || count * bytes + GUARD > BLOCK_BYTES_MAX)
-        return calloc(count, bytes);
-    if (bytes == sizeof(struct type_layout) && count == PMA_TYPE_MAX)
+    if (count == PMA_TYPE_MAX && bytes == sizeof(struct type_layout))
         return take(count * bytes, LAYOUTS);
-    bool figures = bytes == sizeof(uint64_t) && count == 2 * (size_t)BIN_MAX;
-    return take(count * bytes, figures ? CLEARED : UNKNOWN);
+    if (count == 2 * (size_t)BIN_MAX && bytes == sizeof(uint64_t)) /* struct rebuild's */
+        return take(count * bytes, CLEARED);
+    return table_of_tools(count, bytes);
 }
 
 void *table_realloc(void *block, size_t bytes)
@@ -221,7 +230,7 @@ void *table_aligned_alloc(size_t alignment, size_t bytes)
 {
     if (fails())
         return NULL;
-    return bytes < TABLE_LEAST ? aligned_alloc(alignment, bytes) : take(bytes, ANY);
+    return is_table(bytes) ? take(bytes, ANY) : aligned_alloc(alignment, bytes);
 }
 
 void table_free(void *memory)
@@ -267,9 +276,9 @@ static void clear_descriptors(const struct arena *arena)
 {
     char *chunk = (char *)arena->chunks, *end = arena->chunk;
     while (chunk != NULL) {
-        char *first = chunk + sizeof chunk;
+        char *first = chunk + sizeof(char *);
         clear(first, (size_t)((end != NULL ? end : chunk + block_of(chunk)->bytes) - first));
-        memcpy(&chunk, chunk, sizeof chunk);
+        memcpy(&chunk, chunk, sizeof(char *));
         end = NULL;
     }
 }

@@ -131,7 +131,7 @@ static void make_world(pma_pool *pool, bool raw)
     pma_ptr *table = make_table(pool, register_type(pool, &type), raw);
     expect(pma_root_set(pool, "table", table), "a root");
     make_list(pool, table);
-    expect(pma_root_set(pool, "large", some(pma_malloc(pool, 5 * PAGE_BYTES))), "a root");
+    expect(pma_root_set(pool, "large", some(pma_malloc_leaf(pool, 5 * PAGE_BYTES))), "a root");
     void *gone = some(pma_malloc(pool, 8));
     expect(pma_root_set(pool, "gone", gone), "a root");
     expect(pma_root_set(pool, "gone", NULL), "a root");
@@ -180,7 +180,8 @@ static void make_dirty(void)
     make_world(pool, false);
     for (unsigned i = 0; i < 100; i++)
         new_leaf(pool, i); /* linked nowhere */
-    const pma_ptr *table = pma_root_get(pool, "table");
+    pma_ptr *table = pma_root_get(pool, "table");
+    store(&table[ENTRIES - 1], pma_ptr_of(pool, some(pma_calloc(pool, 1, 9 * PAGE_BYTES)))); /* scanned in pieces */
     uint64_t offset = pma_ptr_of(pool, table) & PMA_OFFSET_MASK;
     leave_pending_log(5, table, offset);
     leave_pending_log(8, table, offset);
@@ -219,7 +220,7 @@ static void make_types(void)
         pma_type_id id = register_type(pool, &type);
         if (i >= 8)
             continue; /* a span for each: more would not fit */
-        uint64_t *block = some(pma_malloc_typed(pool, id, 3));
+        uint64_t *block = some(pma_malloc_typed(pool, id, i % 4 == 0 ? 3 : 0));
         memset(writing(block, type.size), 0, type.size);
         block[0] = i > 0 ? table[i - 1] : 0;
         store(&table[i], pma_ptr_of(pool, block));

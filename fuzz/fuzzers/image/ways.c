@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ways.h"
+#include "../../../tools/check.h"
+#include "../../../tools/overview.h"
+#include "file.h"
+#include "inspected.h"
+#include "pool.h"
+#include "tables.h"
+#include "use.h"
+#include <pmemalloc.h>
+#include <string.h>
+
+/* ---- opening ---- */
+
+static const int open_errors[] = {PMA_ENOMEM,    PMA_ENOSPC,     PMA_EBUSY,   PMA_ENOTPOOL, PMA_EVERSION,
+                                  PMA_ECORRUPT,  PMA_ETRUNCATED, PMA_ELAYOUT, PMA_EADDRESS, PMA_EPART};
+
+static void check_refusal(const struct input *input, int error, const pma_pool *pool)
+{
+    bool documented = false;
+    for (unsigned i = 0; i < sizeof open_errors / sizeof *open_errors; i++)
+        documented |= error == open_errors[i];
+    if (!documented || pool != NULL || pma_error_detail()[0] == '\0')
+        fuzzer_fail("pma_open fails with %d, pool %p: %s", error, (const void *)pool, pma_error_detail());
+    if ((error == PMA_EBUSY) != file.taken)
+        fuzzer_fail("pma_open fails with %d: %s", error, pma_error_detail());
+    if (error == PMA_ENOSPC && (input->options & INPUT_FULL_DEVICE) == 0 && file.bytes < FILE_BYTES_MAX)
+        fuzzer_fail("pma_open wants storage: %s", pma_error_detail());
+    if (error != PMA_ENOMEM && !file_is_as_it_was())
+        fuzzer_fail("pma_open fails and has changed the file: %s", pma_error_detail());
+}
+
+/* NULL after an error, which may be. */
+static pma_pool *open_pool(const struct input *input, unsigned flags)
+{
+    pma_pool *pool = NULL;
+    struct pma_options options = PMA_OPTIONS_INIT;
+    options.flags = flags | ((input->options & INPUT_HARDENED) != 0 ? PMA_HARDENED : 0u);
+    options.recovery_threads = 1;
+    options.layout = (input->seed & 0x80) != 0 ? "a layout" : NULL;
+    file_step();
+    tables_fail_after(input->fail_at);
+    int error = pma_open(FILE_PATH, &options, &pool);
+    tables_fail_after(0);
+    if (error == 0)
+        return pool;
+    check_refusal(input, error, pool);
+    return NULL;
+}
+
+static void must_open_again(const struct input *input, unsigned flags)
+{
+    struct input plain = {.seed = input->seed};
+    pma_pool *pool = open_pool(&plain, flags);
+    if (pool == NULL)
+        fuzzer_fail("a pool that was opened and closed cannot be opened again: %s", pma_error_detail());
+    use_walk(pool);
+    use_close(pool);
+}
+
+/* ---- the ways of a program ---- */
+
+static void go_reading(const struct input *input, unsigned flags)
+{
+    pma_pool *pool = open_pool(input, PMA_READ_ONLY | flags);
+    if (pool == NULL)
+        return;
+    use_count(pool);
+    use_as_reader(pool);
+    use_close(pool);
+}
+
+static void go_writing(const struct input *input, unsigned flags)
+{
+    pma_pool *pool = open_pool(input, flags);
+    if (pool == NULL)
+        return;
+    use_walk(pool);
+    use_some(pool, input->seed);
+    use_count(pool);
+    if (!use_close(pool))
+        return; /* no room for the image: the next open recovers */
+    must_open_again(input, PMA_READ_ONLY);
+}
+
+static void go_twice(const struct input *input)
+{
+    struct input plain = {.seed = input->seed, .options = input->options};
+    pma_pool *pool = open_pool(input, PMA_FORCE_RECOVERY);
+    if (pool == NULL)
+        return;
+    pool_abandon(pool);
+    pool = open_pool(&plain, 0);
+    if (pool == NULL)
+        fuzzer_fail("a recovered pool cannot be opened: %s", pma_error_detail());
+    if (!file_is_as_it_was())
+        fuzzer_fail("a second recovery has written to the pool");
+    use_walk(pool);
+    pool_abandon(pool);
+}
+
+/* ---- the ways of pmemalloc-inspect ---- */
+
+static void go_recovering(const struct input *input)
+{
+    struct snapshot before;
+    struct mapping opened;
+    if (snapshot_of_file(&before, FILE_PATH, &opened) != 0)
+        return;
+    mapping_close(&opened);
+    bool force = (input->seed & 1) != 0, nothing = before.state == POOL_CLEAN && !before.replica_damaged && !force;
+    bool taken = before.state == POOL_IN_USE;
+    snapshot_free(&before);
+    if (taken)
+        return;
+    pma_pool *pool = open_pool(input, nothing ? PMA_READ_ONLY : force ? PMA_FORCE_RECOVERY : 0);
+    if (pool == NULL)
+        return;
+    use_walk(pool);
+    if (use_close(pool) && !nothing)
+        must_open_again(input, PMA_READ_ONLY);
+}
+
+static void go_inspecting(const struct input *input, bool print)
+{
+    struct overview overview = {.fit_count = 3, .fits = {{.bytes = 64}, {.bytes = 40000}, {.bytes = 1u << 20}}};
+    struct snapshot *snapshot = &overview.snapshot;
+    file_step();
+    if ((input->seed & 1) != 0 ? snapshot_take_with_leaks(snapshot, FILE_PATH) : snapshot_take(snapshot, FILE_PATH))
+        return;
+    inspected_figures(snapshot);
+    space_measure(snapshot, &overview.space);
+    for (unsigned i = 0; i < overview.fit_count; i++)
+        space_fit(snapshot, &overview.space, &overview.fits[i]);
+    if (print) {
+        overview_print(&overview, (input->seed & 2) != 0);
+        overview_print_json(&overview);
+    }
+    snapshot_free(snapshot);
+}
+
+static void go_checking(const struct input *input, bool print)
+{
+    struct findings findings = {.keep_all = (input->seed & 1) != 0};
+    struct snapshot snapshot;
+    struct mapping opened;
+    file_step();
+    if (snapshot_of_file(&snapshot, FILE_PATH, &opened) != 0)
+        return;
+    check_all(&findings, &snapshot, &opened);
+    mapping_close(&opened);
+    if (print) {
+        findings_print(&findings);
+        struct json_object *map = json_map();
+        findings_json(map, &findings);
+        json_print(map);
+    }
+    bool open_fails = snapshot.state == POOL_DAMAGED;
+    if (open_fails && !findings_wrong(&findings))
+        fuzzer_fail("check finds nothing wrong with a pool that cannot be opened: %s", snapshot.detail);
+    findings_free(&findings);
+    snapshot_free(&snapshot);
+}
+
+/* ---- all ---- */
+
+static const uint8_t way_of_number[16] = {
+    WAY_READ,         WAY_READ,  WAY_READ_FORCED, WAY_READ_FORCED, WAY_WRITE,   WAY_WRITE, WAY_WRITE, WAY_WRITE_FORCED,
+    WAY_WRITE_FORCED, WAY_TWICE, WAY_TWICE,       WAY_RECOVER,     WAY_INSPECT, WAY_CHECK, WAY_PRINT, WAY_ALL};
+
+void ways_go(const struct input *input)
+{
+    enum way way = way_of_number[input->way];
+    bool all = way == WAY_ALL, print = way == WAY_PRINT;
+    if (all || print || way == WAY_INSPECT)
+        go_inspecting(input, all || print);
+    if (all || print || way == WAY_CHECK)
+        go_checking(input, all || print);
+    if (all || way == WAY_READ)
+        go_reading(input, 0);
+    if (all || way == WAY_READ_FORCED)
+        go_reading(input, PMA_FORCE_RECOVERY);
+    if (all || way == WAY_TWICE)
+        go_twice(input);
+    if (all || way == WAY_RECOVER)
+        go_recovering(input);
+    if (all || way == WAY_WRITE)
+        go_writing(input, 0);
+    if (all || way == WAY_WRITE_FORCED)
+        go_writing(input, PMA_FORCE_RECOVERY);
+}
