@@ -502,7 +502,8 @@ static int write_clean_state(struct heap *heap)
     int error = image_write(heap);
     if (error == 0) {
         live_flush(&heap->pm, heap->base, atomic_load(&heap->bin_count));
-        pm_drain(&heap->pm); /* the image's span word, the image and the live page: before the superblock that names them */
+        pm_drain(
+            &heap->pm); /* the image's span word, the image and the live page: before the superblock that names them */
         if (atomic_load(&heap->pm.error) == 0)
             commit_state(heap, STATE_CLEAN);
         if (atomic_load(&heap->pm.error) != 0) {

@@ -4,7 +4,10 @@
 
 static const struct workload *const workloads[] = {&workload_small, NULL};
 
-#define ADR {.platform = MEDIUM_ADR}
+#define ADR                                                                                                            \
+    {                                                                                                                  \
+        .platform = MEDIUM_ADR                                                                                         \
+    }
 static const struct job jobs[] = {
     {&workload_small, ADR, 2, 4, 0},
     {&workload_small, {.platform = MEDIUM_ADR, .tear = true}, 2, 2, 0},

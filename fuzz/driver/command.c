@@ -3,9 +3,9 @@
 #include "report.h"
 #include "worker.h"
 #include <argp.h>
-#include <time.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char doc[] =

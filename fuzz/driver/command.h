@@ -25,7 +25,7 @@ struct command {
     const char *directory; /* for replay files */
     bool json, quiet;
     unsigned failures_max;
-    unsigned length; /* no complete sequences longer than this */
+    unsigned length;      /* no complete sequences longer than this */
     const char *workload; /* only this one, or NULL */
 };
 

@@ -28,8 +28,8 @@ struct share {
     const struct command *command;
     unsigned index; /* of the child */
     double deadline;
-    uint64_t skip;  /* cases that an earlier child has done or died of */
-    uint64_t seed;  /* of its random cases */
+    uint64_t skip; /* cases that an earlier child has done or died of */
+    uint64_t seed; /* of its random cases */
 };
 
 static struct test_case test_case_of_job(const struct job *job)

@@ -35,13 +35,13 @@ static const char *place(size_t offset)
     if (offset < FILE_STATE_BYTES)
         return "the file's name or length";
     offset -= FILE_STATE_BYTES;
-    return offset < ROOTS_OFFSET       ? "superblock"
-           : offset < TYPES_OFFSET     ? "root table"
-           : offset < LANES_OFFSET     ? "type table"
-           : offset < LIVE_OFFSET      ? "publish lane"
-           : offset < TABLE_OFFSET     ? "live page"
-           : offset < METADATA_BYTES   ? "span table"
-                                       : "heap";
+    return offset < ROOTS_OFFSET     ? "superblock"
+           : offset < TYPES_OFFSET   ? "root table"
+           : offset < LANES_OFFSET   ? "type table"
+           : offset < LIVE_OFFSET    ? "publish lane"
+           : offset < TABLE_OFFSET   ? "live page"
+           : offset < METADATA_BYTES ? "span table"
+                                     : "heap";
 }
 
 static const char *durability(const struct line *line, uint32_t index)

@@ -17,9 +17,9 @@
 struct worker_report {
     struct explorer_counts explorer;
     struct medium_counts medium;
-    uint64_t cases;       /* that have ended */
-    double cpu_seconds;   /* of this child, while it explored */
-    _Atomic bool stop;    /* the parent asks for an end after the case at hand */
+    uint64_t cases;     /* that have ended */
+    double cpu_seconds; /* of this child, while it explored */
+    _Atomic bool stop;  /* the parent asks for an end after the case at hand */
     bool failed;
     struct test_case failing; /* with the way to the state */
     char message[400];

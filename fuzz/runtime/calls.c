@@ -152,8 +152,7 @@ void pma_retire(pma_pool *pool, pma_ptr *slot)
 void pma_retire_batch(pma_pool *pool, pma_ptr *const *slots, size_t count)
 {
     const void *outer = enter(SITE);
-    if (mutation_at(SITE, "pma_retire_batch", OPERATION_MULTIPLE, true, EFFECT(MUTATE_DROP, count != 0)) ==
-        MUTATE_NONE)
+    if (mutation_at(SITE, "pma_retire_batch", OPERATION_MULTIPLE, true, EFFECT(MUTATE_DROP, count != 0)) == MUTATE_NONE)
         library_pma_retire_batch(pool, slots, count);
     after_fence(pool);
     leave(outer);
@@ -182,7 +181,8 @@ int pma_publish_many(pma_pool *pool, const struct pma_update *updates, size_t co
     bool needed = false;
     for (size_t i = 0; updates != NULL && i < count; i++)
         needed |= updates[i].block != NULL && medium_flush_needed(updates[i].block, updates[i].length);
-    unsigned effect = EFFECT(MUTATE_DROP, count != 0) | EFFECT(MUTATE_DROP_FLUSH, needed) | EFFECT(MUTATE_SPLIT, count > 1);
+    unsigned effect =
+        EFFECT(MUTATE_DROP, count != 0) | EFFECT(MUTATE_DROP_FLUSH, needed) | EFFECT(MUTATE_SPLIT, count > 1);
     int error = 0;
     switch (mutation_at(SITE, "pma_publish_many", OPERATION_MULTIPLE, true, effect)) {
     case MUTATE_DROP:

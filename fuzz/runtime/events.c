@@ -66,7 +66,7 @@ static inline __attribute__((always_inline)) void store(void *address, size_t by
     void __tsan_read##name(void *address);                                                                             \
     void __tsan_read##name(void *address)                                                                              \
     {                                                                                                                  \
-        load(address, bytes, true);                                                                                          \
+        load(address, bytes, true);                                                                                    \
     }                                                                                                                  \
     void __tsan_write##name(void *address);                                                                            \
     void __tsan_write##name(void *address)                                                                             \
@@ -76,13 +76,13 @@ static inline __attribute__((always_inline)) void store(void *address, size_t by
     void __tsan_read_write##name(void *address);                                                                       \
     void __tsan_read_write##name(void *address)                                                                        \
     {                                                                                                                  \
-        load(address, bytes, true);                                                                                          \
+        load(address, bytes, true);                                                                                    \
         store(address, bytes, STORE_PLAIN, SITE);                                                                      \
     }                                                                                                                  \
     void __tsan_unaligned_read##name(void *address);                                                                   \
     void __tsan_unaligned_read##name(void *address)                                                                    \
     {                                                                                                                  \
-        load(address, bytes, false);                                                                                          \
+        load(address, bytes, false);                                                                                   \
     }                                                                                                                  \
     void __tsan_unaligned_write##name(void *address);                                                                  \
     void __tsan_unaligned_write##name(void *address)                                                                   \
@@ -92,13 +92,13 @@ static inline __attribute__((always_inline)) void store(void *address, size_t by
     void __tsan_unaligned_read_write##name(void *address);                                                             \
     void __tsan_unaligned_read_write##name(void *address)                                                              \
     {                                                                                                                  \
-        load(address, bytes, false);                                                                                          \
+        load(address, bytes, false);                                                                                   \
         store(address, bytes, STORE_PLAIN, SITE);                                                                      \
     }                                                                                                                  \
     void __tsan_volatile_read##name(void *address);                                                                    \
     void __tsan_volatile_read##name(void *address)                                                                     \
     {                                                                                                                  \
-        load(address, bytes, true);                                                                                          \
+        load(address, bytes, true);                                                                                    \
     }                                                                                                                  \
     void __tsan_volatile_write##name(void *address);                                                                   \
     void __tsan_volatile_write##name(void *address)                                                                    \
@@ -108,7 +108,7 @@ static inline __attribute__((always_inline)) void store(void *address, size_t by
     void __tsan_unaligned_volatile_read##name(void *address);                                                          \
     void __tsan_unaligned_volatile_read##name(void *address)                                                           \
     {                                                                                                                  \
-        load(address, bytes, false);                                                                                          \
+        load(address, bytes, false);                                                                                   \
     }                                                                                                                  \
     void __tsan_unaligned_volatile_write##name(void *address);                                                         \
     void __tsan_unaligned_volatile_write##name(void *address)                                                          \
@@ -187,7 +187,7 @@ void __tsan_atomic_signal_fence(int order)
     type __tsan_atomic##bits##_fetch_##name(volatile type *address, type value, int order)                             \
     {                                                                                                                  \
         (void)order;                                                                                                   \
-        load((const void *)(uintptr_t)address, sizeof *address, true);                                                       \
+        load((const void *)(uintptr_t)address, sizeof *address, true);                                                 \
         store((void *)(uintptr_t)address, sizeof *address, STORE_ATOMIC, SITE);                                        \
         type old = __atomic_fetch_##operation(address, value, __ATOMIC_SEQ_CST);                                       \
         locked();                                                                                                      \
@@ -199,7 +199,7 @@ void __tsan_atomic_signal_fence(int order)
     type __tsan_atomic##bits##_load(const volatile type *address, int order)                                           \
     {                                                                                                                  \
         (void)order;                                                                                                   \
-        load((const void *)(uintptr_t)address, sizeof *address, true);                                                       \
+        load((const void *)(uintptr_t)address, sizeof *address, true);                                                 \
         return __atomic_load_n(address, __ATOMIC_SEQ_CST);                                                             \
     }                                                                                                                  \
     void __tsan_atomic##bits##_store(volatile type *address, type value, int order);                                   \
@@ -215,7 +215,7 @@ void __tsan_atomic_signal_fence(int order)
     type __tsan_atomic##bits##_exchange(volatile type *address, type value, int order)                                 \
     {                                                                                                                  \
         (void)order;                                                                                                   \
-        load((const void *)(uintptr_t)address, sizeof *address, true);                                                       \
+        load((const void *)(uintptr_t)address, sizeof *address, true);                                                 \
         store((void *)(uintptr_t)address, sizeof *address, STORE_ATOMIC, SITE);                                        \
         type old = __atomic_exchange_n(address, value, __ATOMIC_SEQ_CST);                                              \
         locked();                                                                                                      \
@@ -227,10 +227,9 @@ void __tsan_atomic_signal_fence(int order)
                                                       int otherwise)                                                   \
     {                                                                                                                  \
         (void)order, (void)otherwise;                                                                                  \
-        load((const void *)(uintptr_t)address, sizeof *address, true);                                                       \
+        load((const void *)(uintptr_t)address, sizeof *address, true);                                                 \
         store((void *)(uintptr_t)address, sizeof *address, STORE_ATOMIC, SITE);                                        \
-        int done =                                                                                                     \
-            __atomic_compare_exchange_n(address, expected, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);              \
+        int done = __atomic_compare_exchange_n(address, expected, value, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);       \
         locked();                                                                                                      \
         return done;                                                                                                   \
     }                                                                                                                  \

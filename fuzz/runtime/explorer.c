@@ -18,15 +18,15 @@ uint64_t (*explorer_context)(void);
 
 static explorer_check check;
 static explorer_failed failed;
-static unsigned now;               /* the level whose code runs */
-static bool visiting;              /* points are visited, not only counted */
-static bool quiet[LEVELS];         /* this run of the level has no more crash points */
-static uint32_t points[LEVELS];    /* that this run of the level has had */
-static uint32_t position[LEVELS];  /* in the level's trail */
-static uint64_t sampled[LEVELS];   /* points that could have been visited */
+static unsigned now;              /* the level whose code runs */
+static bool visiting;             /* points are visited, not only counted */
+static bool quiet[LEVELS];        /* this run of the level has no more crash points */
+static uint32_t points[LEVELS];   /* that this run of the level has had */
+static uint32_t position[LEVELS]; /* in the level's trail */
+static uint64_t sampled[LEVELS];  /* points that could have been visited */
 static uint64_t rotation;
 static volatile sig_atomic_t ticks; /* since a check began or ended */
-static const struct trail *wanted; /* replay */
+static const struct trail *wanted;  /* replay */
 static unsigned wanted_last;
 static struct trail wanted_copy[LEVELS];
 
@@ -263,6 +263,7 @@ void explorer_crash_point(unsigned level)
 
 void explorer_returned(void)
 {
-    if (medium_pending(now) || medium_options.platform == MEDIUM_EADR) /* there, what was stored last is durable already */
+    if (medium_pending(now) ||
+        medium_options.platform == MEDIUM_EADR) /* there, what was stored last is durable already */
         explorer_crash_point(now);
 }

@@ -40,14 +40,14 @@ struct explorer_options {
     unsigned depth;        /* 1: crashes; 2: crashes in recovery as well; 3 */
     unsigned sampled_from; /* levels above this one are sampled */
     unsigned sample_every;
-    uint64_t runs_max;   /* of one crash point; more are cut, and counted */
+    uint64_t runs_max;  /* of one crash point; more are cut, and counted */
     unsigned ticks_max; /* calls of explorer_tick during one run: a check that has more does not end */
     bool eager;
 };
 
 struct explorer_counts {
     uint64_t points[LEVELS], states[LEVELS]; /* by the level that crashed, and by the level that recovered */
-    uint64_t points_known; /* seen before */
+    uint64_t points_known;                   /* seen before */
     uint64_t truncated;
     uint64_t runs_most; /* of one crash point */
 };

@@ -245,7 +245,8 @@ static void stored(unsigned k, size_t offset, uint64_t old, bool known, uint64_t
                         .word = (uint8_t)(offset / 8 % LINE_WORDS),
                         .thread = (uint8_t)medium_thread};
     const uint64_t low = UINT32_MAX;
-    if (medium_options.tear && (kind != STORE_ATOMIC || medium_tearable) && (changed & low) != 0 && (changed & ~low) != 0) {
+    if (medium_options.tear && (kind != STORE_ATOMIC || medium_tearable) && (changed & low) != 0 &&
+        (changed & ~low) != 0) {
         step.group = group != 0 ? group : ++levels[k].groups;
         step.mask = low;
         add_step(k, l, &step);

@@ -61,9 +61,9 @@ typedef uint64_t content[LINE_WORDS];
 struct view {
     uint64_t generation, run; /* for which `possible` and `left` were filled in */
     content *possible;        /* at the start of each run */
-    content *left;            /* and what agrees with the choices of this run; durable steps of this level are applied */
+    content *left; /* and what agrees with the choices of this run; durable steps of this level are applied */
     uint32_t possible_count, left_count;
-    uint64_t print;           /* hash of `possible` */
+    uint64_t print;  /* hash of `possible` */
     uint8_t settled; /* words that are fixed, bit w */
     bool changed;    /* in this run: stored to, or `left` is less than `possible` was */
 };
@@ -81,15 +81,15 @@ struct level {
     uint64_t *undo_run;
     uint64_t run, generation;
     uint32_t groups;
-    bool recording;      /* steps are kept: a crash of this level is to be explored */
+    bool recording;        /* steps are kept: a crash of this level is to be explored */
     uint64_t frozen_print; /* what the next level begins with, see medium_fingerprint */
 };
 
 extern struct level levels[LEVELS];
 extern struct medium_options medium_options;
-extern unsigned medium_thread;       /* whose turn it is */
-extern uint8_t *medium_independent;  /* per line: values rotate, they are not multiplied (explorer.h) */
-extern const void *medium_site;      /* of the stores that come now, if known better than by their return address */
+extern unsigned medium_thread;      /* whose turn it is */
+extern uint8_t *medium_independent; /* per line: values rotate, they are not multiplied (explorer.h) */
+extern const void *medium_site;     /* of the stores that come now, if known better than by their return address */
 extern const void *medium_caller;
 
 extern bool medium_tearable; /* the stores that come now may be torn, however they are made */
@@ -118,7 +118,7 @@ bool medium_complete(bool all);
 /* A store that its hook has announced, but that has not been made yet. */
 struct announced {
     char *address;
-    uint64_t old[3]; /* of the words that it touches */
+    uint64_t old[3];       /* of the words that it touches */
     uint8_t length, known; /* known: bit i, old[i] is what was there */
     enum store_kind kind;
     const void *site;

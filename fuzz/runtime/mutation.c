@@ -7,8 +7,7 @@
 
 struct site mutation_sites[SITES_MAX];
 unsigned mutation_site_count;
-const char *const mutation_names[MUTATIONS] = {"none", "drop",  "drop flush", "drop fence",
-                                               "delay", "shorten", "split"};
+const char *const mutation_names[MUTATIONS] = {"none", "drop", "drop flush", "drop fence", "delay", "shorten", "split"};
 
 void (*mutation_observer)(void);
 
@@ -30,13 +29,11 @@ bool mutation_applies(enum operation operation, enum mutation mutation)
         [OPERATION_NOTE] = 1u << MUTATE_DROP,
         [OPERATION_FLUSH] = 1u << MUTATE_DROP | 1u << MUTATE_DELAY | 1u << MUTATE_SHORTEN,
         [OPERATION_FENCE] = 1u << MUTATE_DROP | 1u << MUTATE_DELAY,
-        [OPERATION_PERSIST] =
-            1u << MUTATE_DROP | 1u << MUTATE_DROP_FLUSH | 1u << MUTATE_DROP_FENCE | 1u << MUTATE_DELAY |
-            1u << MUTATE_SHORTEN,
+        [OPERATION_PERSIST] = 1u << MUTATE_DROP | 1u << MUTATE_DROP_FLUSH | 1u << MUTATE_DROP_FENCE |
+                              1u << MUTATE_DELAY | 1u << MUTATE_SHORTEN,
         [OPERATION_PUBLISH] = 1u << MUTATE_DROP | 1u << MUTATE_DROP_FLUSH | 1u << MUTATE_DROP_FENCE |
                               1u << MUTATE_DELAY | 1u << MUTATE_SPLIT,
-        [OPERATION_MULTIPLE] =
-            1u << MUTATE_DROP | 1u << MUTATE_DROP_FLUSH | 1u << MUTATE_SHORTEN | 1u << MUTATE_SPLIT,
+        [OPERATION_MULTIPLE] = 1u << MUTATE_DROP | 1u << MUTATE_DROP_FLUSH | 1u << MUTATE_SHORTEN | 1u << MUTATE_SPLIT,
     };
     return (mutations[operation] >> mutation & 1) != 0;
 }
@@ -50,12 +47,11 @@ static unsigned site_of(const void *address, const char *function, enum operatio
         fprintf(stderr, "crash tests: more than %u call sites\n", SITES_MAX);
         exit(2);
     }
-    mutation_sites[mutation_site_count] =
-        (struct site){.address = address,
-                      .function = function,
-                      .operation = operation,
-                      .program = program,
-                      .place = mutation_site_count};
+    mutation_sites[mutation_site_count] = (struct site){.address = address,
+                                                        .function = function,
+                                                        .operation = operation,
+                                                        .program = program,
+                                                        .place = mutation_site_count};
     return mutation_site_count++;
 }
 

@@ -16,12 +16,12 @@
 
 enum mutation {
     MUTATE_NONE = 0,
-    MUTATE_DROP,        /* the operation does not happen */
-    MUTATE_DROP_FLUSH,  /* of a flush and fence in one: only the fence */
-    MUTATE_DROP_FENCE,  /* of a flush and fence in one: only the flush */
-    MUTATE_DELAY,       /* a flush or store happens after the next fence of its thread, a fence after the next stores */
-    MUTATE_SHORTEN,     /* only the first line of a flush, only the first half of a copy */
-    MUTATE_SPLIT,       /* a store of 8 bytes becomes two of 4 */
+    MUTATE_DROP,       /* the operation does not happen */
+    MUTATE_DROP_FLUSH, /* of a flush and fence in one: only the fence */
+    MUTATE_DROP_FENCE, /* of a flush and fence in one: only the flush */
+    MUTATE_DELAY,      /* a flush or store happens after the next fence of its thread, a fence after the next stores */
+    MUTATE_SHORTEN,    /* only the first line of a flush, only the first half of a copy */
+    MUTATE_SPLIT,      /* a store of 8 bytes becomes two of 4 */
     MUTATIONS
 };
 

@@ -14,7 +14,7 @@
 #define PREEMPTIONS_MAX 16u
 
 struct preemption {
-    uint64_t event; /* counted over all threads, from 1 */
+    uint64_t event;  /* counted over all threads, from 1 */
     unsigned thread; /* that gets the baton; if it has ended or waits, the next one that can run */
 };
 

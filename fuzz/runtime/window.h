@@ -32,7 +32,8 @@
 #define LINE_WORDS 8u
 #define IMAGE_LINES (IMAGE_BYTES / LINE_BYTES)
 
-#define WINDOW_BASE ((uintptr_t)0x100000000000) /* 16 TiB: below what kernels and sanitizers place, above what is linked */
+#define WINDOW_BASE                                                                                                    \
+    ((uintptr_t)0x100000000000) /* 16 TiB: below what kernels and sanitizers place, above what is linked */
 
 /* Distance from the first image; a place of no interest gives at least WINDOW_SPAN. */
 #define WINDOW_SPAN ((size_t)(LEVELS + 1) << LEVEL_SHIFT)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The small pool: every kind of block, every call that changes the medium, in a heap so small that it grows, dissolves spans and
- * runs full within a few operations. All sequences of these operations are explored (command/explore.c).
+ * runs full within a few operations. All sequences of these operations are explored (driver/explore.c).
  *
  *     root "table" -> table: slot[0] -> conservative    slot[1] -> leaf    slot[2] -> node -> child
  *                            slot[3] -> large leaf      weak -> child of the node, or null
@@ -187,10 +187,10 @@ enum {
 
 static const char *name(unsigned operation)
 {
-    static const char *const names[OPERATIONS] = {
-        "publish plain", "publish leaf", "publish node", "publish large", "publish huge", "retire",
-        "retire node",   "retire batch", "exchange",     "root",          "register",     "trim",
-        "unlinked",      "resize",       "close",        "crash"};
+    static const char *const names[OPERATIONS] = {"publish plain", "publish leaf", "publish node", "publish large",
+                                                  "publish huge",  "retire",       "retire node",  "retire batch",
+                                                  "exchange",      "root",         "register",     "trim",
+                                                  "unlinked",      "resize",       "close",        "crash"};
     return names[operation];
 }
 
@@ -375,7 +375,8 @@ static void run(unsigned operation)
         break;
     case OP_UNLINKED:
         give(allocated(pma_malloc(now.pool, 700)));
-        give(allocated(pma_malloc(now.pool, 900))); /* spans of other classes, empty: whoever needs pages dissolves them */
+        give(allocated(
+            pma_malloc(now.pool, 900))); /* spans of other classes, empty: whoever needs pages dissolves them */
         give(allocated(pma_malloc_leaf(now.pool, 700)));
         break;
     case OP_RESIZE:
@@ -430,8 +431,6 @@ static void operate(unsigned thread, unsigned operation)
     else if (oracle_asks(ORACLE_EXACT))
         check_counts();
 }
-
-
 
 static void create(void)
 {
@@ -628,8 +627,8 @@ static void observe(void)
 {
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         pma_ptr pointer = now.table->slot[slot];
-        if (pointer != 0 && (pointer >> 48 != now.pool->heap.tag ||
-                             pma_usable_size(now.pool, pma_direct(now.pool, pointer)) == 0))
+        if (pointer != 0 &&
+            (pointer >> 48 != now.pool->heap.tag || pma_usable_size(now.pool, pma_direct(now.pool, pointer)) == 0))
             explorer_fail("another thread sees half a pointer: %#llx", (unsigned long long)pointer);
     }
 }

@@ -398,7 +398,8 @@ static uint64_t clear_span(struct heap *heap, struct span *span)
         return is_marked(span, 0) ? clear_block(heap, layout, span->start, span->pages * PAGE_BYTES) : 0;
     uint64_t cleared = 0;
     for (unsigned k = 0; k < span->words; k++)
-        for (uint64_t marks = atomic_load_explicit(&span->bits[k], memory_order_relaxed); marks != 0; marks &= marks - 1) {
+        for (uint64_t marks = atomic_load_explicit(&span->bits[k], memory_order_relaxed); marks != 0;
+             marks &= marks - 1) {
             uint64_t index = k * UINT64_C(64) + (unsigned)__builtin_ctzll(marks);
             cleared += clear_block(heap, layout, span->start + index * span->block_bytes, span->block_bytes);
         }
