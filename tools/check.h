@@ -9,6 +9,9 @@
 #include "findings.h"
 #include "snapshot.h"
 
+/* check.c: all of the parts below, as far as the state of the pool allows. */
+void check_all(struct findings *findings, const struct snapshot *snapshot, const struct mapping *file);
+
 /* check_media.c. `alone`: nobody else has the pool, so that what leads elsewhere can be followed. */
 void check_superblocks(struct findings *findings, const struct snapshot *snapshot);
 void check_length(struct findings *findings, const struct snapshot *snapshot);

@@ -4,7 +4,7 @@
  * checksums that hold (image/patch.h), and what is then done with it (image/ways.h): open, inspect, check, recover. Nothing
  * crashes, hangs, leaks, or touches what is not the file's, and what opens works.
  *
- *     fuzz_image -max_len=772 fuzz/corpus/image            libFuzzer, with the mutator of image/mutator.c
+ *     fuzz_image -max_len=196 fuzz/corpus/image            libFuzzer, with the mutator of image/mutator.c
  *     fuzz_image_replay fuzz/corpus/image                  each input once, and every check after each
  */
 #include "fuzzer.h"
@@ -25,7 +25,8 @@
 const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
-    return "quarantine_size_mb=0:thread_local_quarantine_size_kb=0:malloc_context_size=0:allocator_release_to_os_interval_ms=-1";
+    return "quarantine_size_mb=0:thread_local_quarantine_size_kb=0:malloc_context_size=0:allocator_release_to_os_"
+           "interval_ms=-1";
 }
 
 static int64_t processor_time(void)

@@ -32,8 +32,7 @@ static bool run_file(const char *path)
     if (input == NULL)
         err(2, "%s", path);
     memcpy(input, buffer, size);
-    printf("%s\n", path);
-    fflush(stdout);
+    fprintf(stderr, "%s\n", path); /* what a fuzzer prints to stdout is not looked at */
     LLVMFuzzerTestOneInput(input, size);
     free(input);
     return true;
@@ -65,6 +64,6 @@ int main(int argc, char **argv)
         }
     }
     fts_close(walk);
-    printf("%lu inputs replayed\n", files);
+    fprintf(stderr, "%lu inputs replayed\n", files);
     return failed != 0 || files == 0 ? 2 : 0;
 }

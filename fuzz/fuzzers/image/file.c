@@ -48,7 +48,8 @@ struct view {
     uint32_t *step; /* [LINES]: the last step in which the line was saved; of VIEW_FILE */
 };
 
-struct template {
+struct template
+{
     struct view view[VIEWS];
     char *pristine;
     struct file kept;
@@ -144,6 +145,11 @@ static void show(struct view *view, const struct shown *shown)
 
 /* ---- lines ---- */
 
+static inline void copy_line(char *to, const char *from)
+{
+    __builtin_memcpy(to, from, LINE);
+}
+
 static void save_line(const struct view *view, uint32_t line)
 {
     if (saved_count == saved_room) {
@@ -154,7 +160,7 @@ static void save_line(const struct view *view, uint32_t line)
     }
     struct saved_line *to = &saved[saved_count++];
     to->line = line;
-    memcpy(to->content, view->own + (size_t)line * LINE, LINE);
+    copy_line(to->content, view->own + (size_t)line * LINE);
 }
 
 static void note(struct view *view, uint64_t offset, uint64_t length)
@@ -178,7 +184,7 @@ static void restore(const struct template *template, struct view *view)
 {
     for (uint32_t i = 0; i < view->count; i++) {
         size_t at = (size_t)view->lines[i] * LINE;
-        memcpy(view->own + at, template->pristine + at, LINE);
+        copy_line(view->own + at, template->pristine + at);
         view->noted[view->lines[i]] = 0;
     }
     view->count = 0;
@@ -200,7 +206,7 @@ static void copy_file(struct view *reader)
     for (uint32_t i = 0; i < from->count; i++) {
         size_t at = (size_t)from->lines[i] * LINE;
         note(reader, at, LINE);
-        memcpy(reader->own + at, from->own + at, LINE);
+        copy_line(reader->own + at, from->own + at);
     }
 }
 

@@ -64,11 +64,13 @@ static struct superblock *superblock(unsigned replica)
 static void repair_types(void)
 {
     uint64_t at = TYPES_OFFSET + sizeof(struct type_table);
-    for (struct type_record *record; (record = file_change(at, sizeof *record)) != NULL; at += record->bytes) {
+    for (const struct type_record *record; (record = file_look(at, sizeof *record)) != NULL; at += record->bytes) {
         if (record->magic != TYPE_MAGIC || record->bytes < sizeof *record || record->bytes % 8 != 0 ||
-            record->bytes > LANES_OFFSET - at || file_change(at, record->bytes) == NULL)
+            record->bytes > LANES_OFFSET - at || file_look(at, record->bytes) == NULL)
             return;
-        record->checksum = checksum64(record, record->bytes, offsetof(struct type_record, checksum));
+        uint64_t checksum = checksum64(record, record->bytes, offsetof(struct type_record, checksum));
+        if (checksum != record->checksum)
+            *(uint64_t *)file_change(at + offsetof(struct type_record, checksum), sizeof checksum) = checksum;
     }
 }
 
@@ -151,7 +153,8 @@ static uint64_t changed(const struct scene *scene, const struct patch *patch, ui
     case HOW_POINTER:
         return scene->tag << 48 | (scene->heap_offset + value % ((scene->heap_pages + 2) * PAGE_BYTES));
     case HOW_HALF:
-        return (value & 1) != 0 ? (old & UINT32_MAX) | value >> 1 << 32 : (old & ~UINT64_C(0xffffffff)) | (uint32_t)value;
+        return (value & 1) != 0 ? (old & UINT32_MAX) | value >> 1 << 32
+                                : (old & ~UINT64_C(0xffffffff)) | (uint32_t)value;
     default:
         return edge(scene, value);
     }
@@ -219,8 +222,8 @@ static void patch_state(struct scene *scene, const struct patch *patch)
 static void patch_root(struct scene *scene, const struct patch *patch)
 {
     uint64_t offset = ROOTS_OFFSET + bits(patch->index, 0, 8) * sizeof(struct root_slot);
-    struct root_slot *slot = file_change(offset, sizeof *slot);
     change_word(scene, patch, offset + bits(patch->index, 8, 4) * sizeof(uint64_t));
+    struct root_slot *slot = file_change(offset, sizeof *slot);
     if (slot != NULL && (patch->how & HOW_UNREPAIRED) == 0)
         slot->checksum = checksum64(slot->name, sizeof slot->name, SIZE_MAX);
 }
@@ -301,41 +304,47 @@ static void patch_new_span(struct scene *scene, const struct patch *patch)
     }
 }
 
-static void seal_lane(struct lane *lane)
+/* The head of a lane's log, of `count` entries, and room for them. */
+static struct lane *log_of(unsigned index, uint64_t count)
 {
-    uint64_t most = sizeof lane->entries / sizeof *lane->entries;
-    if (lane->count <= most)
-        lane->checksum = checksum64(&lane->sequence,
-                                    offsetof(struct lane, entries) - offsetof(struct lane, sequence) +
-                                        lane->count * sizeof *lane->entries,
-                                    SIZE_MAX);
+    uint64_t offset = LANES_OFFSET + index * LANE_BYTES, head = offsetof(struct lane, checksum);
+    char *log = file_change(offset + head, offsetof(struct lane, entries) - head + count * sizeof(struct lane_entry));
+    return log != NULL ? (struct lane *)(void *)(log - head) : NULL;
+}
+
+static void seal_log(struct lane *lane)
+{
+    size_t head = offsetof(struct lane, entries) - offsetof(struct lane, sequence);
+    if (lane->count <= sizeof lane->entries / sizeof *lane->entries)
+        lane->checksum = checksum64(&lane->sequence, head + lane->count * sizeof *lane->entries, SIZE_MAX);
 }
 
 static void patch_lane(struct scene *scene, const struct patch *patch)
 {
-    uint64_t offset = LANES_OFFSET + bits(patch->index, 0, 6) * LANE_BYTES;
-    struct lane *lane = file_change(offset, sizeof *lane);
-    change_word(scene, patch, offset + bits(patch->index, 6, 9) * sizeof(uint64_t));
+    unsigned index = (unsigned)bits(patch->index, 0, 6);
+    change_word(scene, patch, LANES_OFFSET + index * LANE_BYTES + bits(patch->index, 6, 9) * sizeof(uint64_t));
+    struct lane *lane = log_of(index, 0);
     if (lane != NULL && (patch->how & HOW_UNREPAIRED) == 0)
-        seal_lane(lane);
+        seal_log(lane);
 }
 
 /* Bits of the value: entries 0..7, where the first leads 8..31, how far apart 32..39, what is stored 40..63. */
 static void patch_new_log(struct scene *scene, const struct patch *patch)
 {
-    struct lane *lane = file_change(LANES_OFFSET + bits(patch->index, 0, 6) * LANE_BYTES, sizeof *lane);
+    uint64_t value = patch->value, heap_bytes = scene->heap_pages * PAGE_BYTES, count = bits(value, 0, 8);
+    count = count <= 250 ? count : 2; /* mostly few */
+    struct lane *lane = log_of((unsigned)bits(patch->index, 0, 6), count);
     if (lane == NULL)
         return;
-    uint64_t value = patch->value, heap_bytes = scene->heap_pages * PAGE_BYTES;
     lane->sequence = lane->retired + 1;
-    lane->count = bits(value, 0, 8) % 251;
+    lane->count = count;
     lane->reserved_word = 0;
-    for (uint64_t i = 0; i < lane->count; i++)
+    for (uint64_t i = 0; i < count; i++)
         lane->entries[i] = (struct lane_entry){
             scene->heap_offset + (bits(value, 8, 24) + i * bits(value, 32, 8)) * 8 % heap_bytes,
             bits(value, 63, 1) != 0 ? bits(value, 40, 23)
                                     : scene->tag << 48 | (scene->heap_offset + bits(value, 40, 23) * 8 % heap_bytes)};
-    seal_lane(lane);
+    seal_log(lane);
 }
 
 static void patch_live(struct scene *scene, const struct patch *patch)
@@ -369,16 +378,16 @@ static void patch_byte(struct scene *scene, const struct patch *patch)
 
 static void patch_length(struct scene *scene, const struct patch *patch)
 {
-    uint64_t length = changed(scene, patch, file.bytes);
-    file_set_length(length <= FILE_BYTES_MAX ? length : length % FILE_BYTES_MAX);
+    uint64_t length = changed(scene, patch, file.bytes), more = UINT64_C(1) << 18;
+    file_set_length(length <= file.bytes ? length : file.bytes + length % more);
 }
 
-/* Bits of the value: source 0..23, target 24..47, length in words 48..57. */
+/* Bits of the value: source 0..23, target 24..47, length in words 48..53. */
 static void patch_copy(struct scene *scene, const struct patch *patch)
 {
     (void)scene;
-    char bytes[8192];
-    size_t length = bits(patch->value, 48, 10) * 8 + 8;
+    char bytes[512];
+    size_t length = bits(patch->value, 48, 6) * 8 + 8;
     const void *source = file_look(bits(patch->value, 0, 24) / 8 * 8, length);
     void *target = file_change(bits(patch->value, 24, 24) / 8 * 8, length);
     if (source == NULL || target == NULL)
@@ -388,11 +397,21 @@ static void patch_copy(struct scene *scene, const struct patch *patch)
 }
 
 static void (*const kinds[PLACES])(struct scene *scene, const struct patch *patch) = {
-    [PLACE_SUPERBLOCK] = patch_superblock, [PLACE_GEOMETRY] = patch_geometry, [PLACE_STATE] = patch_state,
-    [PLACE_ROOT] = patch_root,             [PLACE_TYPE] = patch_type,         [PLACE_NEW_TYPE] = patch_new_type,
-    [PLACE_SPAN] = patch_span,             [PLACE_NEW_SPAN] = patch_new_span, [PLACE_LANE] = patch_lane,
-    [PLACE_NEW_LOG] = patch_new_log,       [PLACE_LIVE] = patch_live,         [PLACE_IMAGE] = patch_image,
-    [PLACE_DATA] = patch_data,             [PLACE_BYTE] = patch_byte,         [PLACE_LENGTH] = patch_length,
+    [PLACE_SUPERBLOCK] = patch_superblock,
+    [PLACE_GEOMETRY] = patch_geometry,
+    [PLACE_STATE] = patch_state,
+    [PLACE_ROOT] = patch_root,
+    [PLACE_TYPE] = patch_type,
+    [PLACE_NEW_TYPE] = patch_new_type,
+    [PLACE_SPAN] = patch_span,
+    [PLACE_NEW_SPAN] = patch_new_span,
+    [PLACE_LANE] = patch_lane,
+    [PLACE_NEW_LOG] = patch_new_log,
+    [PLACE_LIVE] = patch_live,
+    [PLACE_IMAGE] = patch_image,
+    [PLACE_DATA] = patch_data,
+    [PLACE_BYTE] = patch_byte,
+    [PLACE_LENGTH] = patch_length,
     [PLACE_COPY] = patch_copy,
 };
 

@@ -32,9 +32,9 @@ enum place {
     PLACE_LIVE,       /* index: word of the live page, without what lies between head and bins */
     PLACE_IMAGE,      /* index: word of the shutdown image */
     PLACE_DATA,       /* index: word of the heap */
-    PLACE_BYTE,       /* anywhere: index is the upper part of the offset, value bits 0..7 the byte, 8..23 the lower part */
-    PLACE_LENGTH,     /* of the file */
-    PLACE_COPY,       /* bytes of the file over others */
+    PLACE_BYTE,   /* anywhere: index is the upper part of the offset, value bits 0..7 the byte, 8..23 the lower part */
+    PLACE_LENGTH, /* of the file; a little more than it has at most */
+    PLACE_COPY,   /* up to 512 bytes of the file over others */
     PLACES
 };
 
@@ -63,8 +63,10 @@ struct patch {
     uint16_t index;
     uint64_t value;
 };
+#define WAY_NUMBERS 16u
+#define WAY_NUMBER_DEAR 11u /* from here on */
 #define PATCH_BYTES 12u
-#define PATCHES_MAX 64u
+#define PATCHES_MAX 16u
 #define INPUT_HEAD_BYTES 4u
 #define INPUT_BYTES_MAX (INPUT_HEAD_BYTES + PATCHES_MAX * PATCH_BYTES)
 

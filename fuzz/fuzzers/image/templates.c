@@ -169,8 +169,7 @@ static void leave_pending_log(unsigned index, const pma_ptr *table, uint64_t tab
     lane->sequence = lane->retired + 1;
     lane->count = 2;
     for (uint64_t i = 0; i < 2; i++)
-        lane->entries[i] =
-            (struct lane_entry){table_offset + (index + i) * 16, table[2 * (index + 1 - i)]};
+        lane->entries[i] = (struct lane_entry){table_offset + (index + i) * 16, table[2 * (index + 1 - i)]};
     lane->checksum = checksum64(&lane->sequence, 24 + 2 * sizeof *lane->entries, SIZE_MAX);
 }
 

@@ -226,7 +226,8 @@ static void link_all(struct user *user)
     if (error != 0 && error != PMA_EFULL)
         fuzzer_fail("pma_root_set: %s", pma_error_detail());
     for (unsigned i = 0; i + 1 < BLOCKS; i += 2) {
-        const struct pma_update pair[] = {{&slots[i], user->have[i].block, 8}, {&slots[i + 1], user->have[i + 1].block, 8}};
+        const struct pma_update pair[] = {{&slots[i], user->have[i].block, 8},
+                                          {&slots[i + 1], user->have[i + 1].block, 8}};
         if (i % 4 == 0 && pma_publish_many(pool, pair, 2) != 0)
             fuzzer_fail("pma_publish_many: %s", pma_error_detail());
         if (i % 4 != 0)

@@ -21,9 +21,19 @@
 
 #include "patch.h"
 
-enum way { WAY_READ, WAY_READ_FORCED, WAY_WRITE, WAY_WRITE_FORCED, WAY_TWICE, WAY_RECOVER, WAY_INSPECT, WAY_CHECK, WAY_PRINT, WAY_ALL };
+enum way {
+    WAY_READ,
+    WAY_READ_FORCED,
+    WAY_WRITE,
+    WAY_WRITE_FORCED,
+    WAY_TWICE,
+    WAY_RECOVER,
+    WAY_INSPECT,
+    WAY_CHECK,
+    WAY_PRINT,
+    WAY_ALL
+};
 
-void ways_init(void);
 void ways_go(const struct input *input);
 
 #endif
