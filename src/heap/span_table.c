@@ -2,12 +2,15 @@
 #include "heap/span_table.h"
 #include "heap/central.h"
 
+/* Spans that hold no blocks have a bin, but do not count as its own. */
 static void count_pages(struct heap *heap, const struct span *span, int32_t spans, int32_t pages)
 {
     struct bin_info *info = &heap->bins[atomic_load_explicit(&span->bin, memory_order_relaxed)];
+    heap->pages_by_kind[span->kind] += (uint32_t)pages;
+    if (span->kind != SPAN_SMALL && span->kind != SPAN_LARGE)
+        return;
     atomic_fetch_add_explicit(&info->spans, (uint32_t)spans, memory_order_relaxed);
     atomic_fetch_add_explicit(&info->pages, (uint32_t)pages, memory_order_relaxed);
-    heap->pages_by_kind[span->kind] += (uint32_t)pages;
 }
 
 static void map_pages(struct heap *heap, struct span *span, uint32_t from, uint32_t to)
