@@ -36,7 +36,7 @@ struct workload {
     void (*observe)(void); /* what another thread may see at any moment of an operation; or NULL */
 };
 
-extern const struct workload workload_small, workload_create, workload_kv, workload_threads, workload_random;
+extern const struct workload workload_small, workload_create, workload_kv, workload_kv_merge, workload_threads, workload_random;
 
 /* The points of the oracle; each can be switched off, to see which bugs only it finds. */
 enum oracle_point {
