@@ -105,6 +105,7 @@ void case_run(const struct test_case *test)
         test->workload->operate(0, test->operation[i]);
         returned();
     }
+    explorer_ended();
     explorer_visit(false);
     test->workload->abandon();
 }

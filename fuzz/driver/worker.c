@@ -33,19 +33,24 @@ static void tell(void)
     mine->site_count = mutation_site_count;
 }
 
+void worker_describe(struct worker_report *report, const struct test_case *test, const struct failure *failure)
+{
+    if (test != NULL)
+        report->failing = *test;
+    report->failing.last = failure->level;
+    memcpy(report->failing.trail, explorer_trail, sizeof explorer_trail);
+    memcpy(report->message, failure->message, sizeof report->message);
+    report_lost(report->detail, sizeof report->detail, failure->level);
+    report->failed = true;
+}
+
 static void __attribute__((noreturn)) failed(const struct failure *failure)
 {
     signal(SIGSEGV, SIG_DFL);
     signal(SIGBUS, SIG_DFL);
     signal(SIGABRT, SIG_DFL);
     tell();
-    if (at_hand != NULL)
-        mine->failing = *at_hand;
-    mine->failing.last = failure->level;
-    memcpy(mine->failing.trail, explorer_trail, sizeof explorer_trail);
-    memcpy(mine->message, failure->message, sizeof mine->message);
-    report_lost(mine->detail, sizeof mine->detail, failure->level);
-    mine->failed = true;
+    worker_describe(mine, at_hand, failure);
     _exit(1);
 }
 

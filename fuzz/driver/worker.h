@@ -46,6 +46,9 @@ void worker_kill(struct worker *worker);
 /* In the child: runs one case, counts it. False when the parent wants it to stop. */
 bool worker_case(const struct test_case *test);
 
+/* What the report says of a failure in this process. */
+void worker_describe(struct worker_report *report, const struct test_case *test, const struct failure *failure);
+
 /* Runs one case in a child of its own; whether it failed. The report stays readable until the next call. */
 const struct worker_report *worker_try(const struct test_case *test, unsigned seconds);
 

@@ -59,6 +59,11 @@ void explorer_replay(const struct trail trail[LEVELS], unsigned last)
     wanted_last = last;
 }
 
+void explorer_guided(const struct explorer_guide *new_guide)
+{
+    guide = new_guide;
+}
+
 void explorer_tick(void)
 {
     if (now > 0 && (unsigned)++ticks > explorer_options.ticks_max) {
@@ -135,9 +140,16 @@ bool explorer_new(uint64_t number)
     return new;
 }
 
+void explorer_forget(void)
+{
+    if (seen.room != 0)
+        memset(seen.number, 0, seen.room * sizeof *seen.number);
+    seen.count = 0;
+}
+
 static bool point_is_new(unsigned level)
 {
-    if (explorer_context == NULL || explorer_options.eager || wanted != NULL)
+    if (explorer_context == NULL || explorer_options.eager || wanted != NULL || guide != NULL)
         return true;
     uint64_t number = levels[level + 1].frozen_print ^ (explorer_context() + level) * UINT64_C(0x9e3779b97f4a7c15);
     return explorer_new(number);
@@ -162,6 +174,8 @@ uint32_t explorer_choose(unsigned level, uint32_t l, uint32_t count)
     }
     bool rotates = medium_independent[l] != 0 && !explorer_options.eager;
     uint32_t chosen = rotates ? (uint32_t)((rotation + at) % count) : 0;
+    if (guide != NULL && wanted == NULL)
+        chosen = guide->choose(level, count);
     trail->choice[trail->count++] = (struct choice){(uint16_t)chosen, (uint16_t)count, rotates};
     return chosen;
 }
@@ -228,6 +242,9 @@ static void explore(unsigned level)
         *trail = wanted[level + 1];
         run_check(level + 1);
         visiting = wanted != NULL;
+    } else if (guide != NULL) {
+        run_check(level + 1);
+        runs = 1;
     } else {
         do {
             run_check(level + 1);
@@ -255,6 +272,9 @@ void explorer_crash_point(unsigned level)
     if (wanted != NULL) {
         if (level >= wanted_last || points[level] != wanted[level + 1].point)
             return;
+    } else if (guide != NULL) {
+        if (!guide->crashes(level, ended))
+            return;
     } else if (level >= explorer_options.sampled_from && sampled[level]++ % explorer_options.sample_every != 0) {
         return;
     }
@@ -266,4 +286,14 @@ void explorer_returned(void)
     if (medium_pending(now) ||
         medium_options.platform == MEDIUM_EADR) /* there, what was stored last is durable already */
         explorer_crash_point(now);
+}
+
+void explorer_ended(void)
+{
+    medium_settle();
+    if (guide == NULL && wanted == NULL)
+        return;
+    ended = true;
+    explorer_crash_point(0);
+    ended = false;
 }

@@ -81,6 +81,17 @@ void explorer_start(bool visit);
 void explorer_visit(bool visit);
 /* The same way again: of each level only the point of `trail` is visited, with its choices. */
 void explorer_replay(const struct trail trail[LEVELS], unsigned last);
+/* Instead of depth first: of each level one crash point, and of that one state. Stays until it is taken back (NULL). */
+struct explorer_guide {
+    /* Asked at each crash point that is visited; last: the case ends here. */
+    bool (*crashes)(unsigned level, bool last);
+    uint32_t (*choose)(unsigned level, uint32_t count); /* 0 .. count - 1 */
+};
+void explorer_guided(const struct explorer_guide *guide);
+/* The case ends: for a guided one another crash point, even if nothing is pending. */
+void explorer_ended(void);
+/* Forgets the numbers of explorer_new: all is new once more. */
+void explorer_forget(void);
 /* A return from the interface under test: a crash point, also if everything is durable: it is what the caller relies on. */
 void explorer_returned(void);
 
