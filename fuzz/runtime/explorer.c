@@ -27,6 +27,8 @@ static uint64_t sampled[LEVELS];  /* points that could have been visited */
 static uint64_t rotation;
 static volatile sig_atomic_t ticks; /* since a check began or ended */
 static const struct trail *wanted;  /* replay */
+static const struct explorer_guide *guide;
+static bool ended; /* the case has */
 static unsigned wanted_last;
 static struct trail wanted_copy[LEVELS];
 
