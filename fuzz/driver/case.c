@@ -14,11 +14,13 @@ static const struct test_case *running;
 
 /* ---- running ---- */
 
-/* The library promises nothing of the live page's counters, and never relies on them. */
-static void mark_independent(void)
+/* The library promises nothing of the live page's counters, and never relies on them. The lanes are behind checksums. */
+static void mark_lines(void)
 {
-    size_t first = (FILE_STATE_BYTES + LIVE_OFFSET) / LINE_BYTES, end = (FILE_STATE_BYTES + TABLE_OFFSET) / LINE_BYTES;
-    memset(medium_independent + first, 1, end - first);
+    size_t lanes = (FILE_STATE_BYTES + LANES_OFFSET) / LINE_BYTES, live = (FILE_STATE_BYTES + LIVE_OFFSET) / LINE_BYTES;
+    size_t end = (FILE_STATE_BYTES + TABLE_OFFSET) / LINE_BYTES;
+    memset(medium_independent + lanes, LINE_CHECKSUMMED, live - lanes);
+    memset(medium_independent + live, LINE_INDEPENDENT, end - live);
 }
 
 /* What the library keeps per thread for ever is made now, for as many threads as there will be at once. */
@@ -52,7 +54,7 @@ void case_prepare(const struct workload *workload, const struct medium_options *
     if (!initialised) {
         medium_init();
         dram_init();
-        mark_independent();
+        mark_lines();
         warm_up();
         dram_keep();
         initialised = true;

@@ -24,8 +24,11 @@ static bool quiet[LEVELS];        /* this run of the level has no more crash poi
 static uint32_t points[LEVELS];   /* that this run of the level has had */
 static uint32_t position[LEVELS]; /* in the level's trail */
 static uint64_t sampled[LEVELS];  /* points that could have been visited */
+static bool torn[LEVELS];         /* this run has found a log that cannot hold */
 static uint64_t rotation;
 static volatile sig_atomic_t ticks; /* since a check began or ended */
+static const struct explorer_guide *guide;
+static bool ended; /* the case has, and this is its last crash point */
 static const struct trail *wanted;  /* replay */
 static const struct explorer_guide *guide;
 static bool ended; /* the case has */
@@ -174,12 +177,18 @@ uint32_t explorer_choose(unsigned level, uint32_t l, uint32_t count)
         explorer_counts.truncated++;
         return 0;
     }
-    bool rotates = medium_independent[l] != 0 && !explorer_options.eager;
+    bool rotates = !explorer_options.eager && (medium_independent[l] == LINE_INDEPENDENT ||
+                                               (medium_independent[l] == LINE_CHECKSUMMED && torn[level]));
     uint32_t chosen = rotates ? (uint32_t)((rotation + at) % count) : 0;
     if (guide != NULL && wanted == NULL)
         chosen = guide->choose(level, count);
     trail->choice[trail->count++] = (struct choice){(uint16_t)chosen, (uint16_t)count, rotates};
     return chosen;
+}
+
+void explorer_torn(unsigned level)
+{
+    torn[level] = true;
 }
 
 /* The next leaf of the tree; false if that was the last one. */
@@ -211,7 +220,7 @@ static void run_check(unsigned level)
     levels[level].recording = level < explorer_options.depth;
     position[level] = 0;
     points[level] = 0;
-    quiet[level] = false;
+    quiet[level] = torn[level] = false;
     ticks = 0;
     struct dram_mark mark = dram_enter();
     if (explorer_options.eager)
@@ -285,8 +294,8 @@ void explorer_crash_point(unsigned level)
 
 void explorer_returned(void)
 {
-    if (medium_pending(now) ||
-        medium_options.platform == MEDIUM_EADR) /* there, what was stored last is durable already */
+    bool eadr = medium_options.platform == MEDIUM_EADR; /* there, what was stored last is durable already */
+    if (medium_pending(now) || eadr)
         explorer_crash_point(now);
 }
 

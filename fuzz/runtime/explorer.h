@@ -13,9 +13,10 @@
  * A check that stores (recovery does) has crash points of its own, one level further up, to `depth` levels; beyond
  * `sampled_from` only every `sample_every`-th of them is visited. Nothing is cut in silence: explorer_counts.truncated.
  *
- * Lines of which the library promises that their values do not matter together (medium_independent: the live page) do not
+ * Lines of which the library promises that their values do not matter together (LINE_INDEPENDENT: the live page) do not
  * multiply the runs: the value is another one whenever it is chosen anew, which is in each run for those that are read last, and
- * at each crash point for all.
+ * at each crash point for all. So it is with what a checksum covers (LINE_CHECKSUMMED: the logs of publish_many) once a word of it
+ * has been read that is not as it was written: a log of n lines has n times as many torn contents as a line, not a power.
  */
 #ifndef FUZZ_EXPLORER_H
 #define FUZZ_EXPLORER_H
@@ -109,5 +110,8 @@ unsigned explorer_level(void);
 void explorer_crash_point(unsigned level);
 /* 0 .. count - 1, for a word of line l as level `level` finds it. */
 uint32_t explorer_choose(unsigned level, uint32_t l, uint32_t count);
+
+/* A word behind a checksum was found that is not as it was written last. */
+void explorer_torn(unsigned level);
 
 #endif

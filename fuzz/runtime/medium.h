@@ -38,6 +38,13 @@ struct medium_options {
     bool tear;
 };
 
+/* How the choices of a line multiply the runs (explorer.h). */
+enum line_kind {
+    LINE_ORDINARY = 0, /* with all others */
+    LINE_INDEPENDENT,  /* not at all: their values do not matter together, and not for the number of a state */
+    LINE_CHECKSUMMED   /* not with each other: of a log behind a checksum, one torn line is as good as several */
+};
+
 enum store_kind { STORE_PLAIN, STORE_ATOMIC, STORE_BULK, STORE_NONTEMPORAL };
 
 struct step {
@@ -88,7 +95,7 @@ struct level {
 extern struct level levels[LEVELS];
 extern struct medium_options medium_options;
 extern unsigned medium_thread;      /* whose turn it is */
-extern uint8_t *medium_independent; /* per line: values rotate, they are not multiplied (explorer.h) */
+extern uint8_t *medium_independent; /* per line: enum line_kind */
 extern const void *medium_site;     /* of the stores that come now, if known better than by their return address */
 extern const void *medium_caller;
 

@@ -170,6 +170,8 @@ static void settle_word(unsigned k, uint32_t l, struct view *view, unsigned word
         values[count++] = value;
     }
     uint64_t value = values[count > 1 ? explorer_choose(k, l, count) : 0];
+    if (medium_independent[l] == LINE_CHECKSUMMED && value != view->left[view->left_count - 1][word])
+        explorer_torn(k);
     medium_save(k, l);
     put_word(k, l, word, value);
     view->settled |= (uint8_t)(1u << word);
@@ -289,7 +291,7 @@ static uint64_t changes_print(unsigned k)
     uint64_t print = 0;
     for (uint32_t i = 0; i < level->undo_count; i++) {
         uint32_t l = level->undo[i];
-        if (!medium_independent[l])
+        if (medium_independent[l] != LINE_INDEPENDENT)
             print += line_print(k, l) - line_print_before(k, l, level->undo_content[i]);
     }
     return print;
@@ -312,7 +314,7 @@ void medium_freeze(unsigned k)
     above->frozen_print = k > 0 ? level->frozen_print : 0;
     for (uint32_t i = 0; i < level->undo_count; i++) {
         uint32_t l = level->undo[i];
-        if (medium_independent[l])
+        if (medium_independent[l] == LINE_INDEPENDENT)
             continue;
         const uint64_t *durable = (const uint64_t *)(const void *)(above->memory + (size_t)l * LINE_BYTES);
         uint64_t now = above->open[l] ? above->views[l].print : hash_line(l, durable);

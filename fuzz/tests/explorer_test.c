@@ -2,8 +2,10 @@
 /* The explorer: it visits what eager exploration does, with fewer runs; it recognises states, counts what it cuts, and repeats. */
 #include "scene.h"
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 /* ---- lazy and eager ---- */
@@ -118,24 +120,61 @@ static void values_of_independent(unsigned level, words w)
     found(AT(3, 0)); /* the last choice: a new one in each run */
 }
 
-static void mark_independent(void)
+static void mark(unsigned line, enum line_kind kind)
 {
     size_t at = (size_t)((const char *)(uintptr_t)scene_words(0) - window_image(0));
-    medium_independent[at / LINE_BYTES + 3] = 1;
+    medium_independent[at / LINE_BYTES + line] = (uint8_t)kind;
 }
 
 static void test_independent(void)
 {
     compare(store_lines, read_independent, 1);
     scene_begin();
-    mark_independent();
+    mark(3, LINE_INDEPENDENT);
     scene_run(store_lines, read_independent);
     FOUND(0, 1);
     CU_ASSERT_EQUAL(explorer_counts.states[1], 2);
     scene_begin();
-    mark_independent();
+    mark(3, LINE_INDEPENDENT);
     scene_run(store_lines, values_of_independent);
     FOUND(0, 4); /* both are seen, over the runs */
+}
+
+/* A log of six lines, and one word elsewhere. */
+static void store_log(words w)
+{
+    for (unsigned i = 1; i <= 6; i++) {
+        AT(i, 0) = i;
+        AT(i, 1) = i;
+    }
+    AT(0, 0) = 1;
+    crash_here();
+}
+
+/* 1: it holds, as its checksum would say. */
+static void read_log(unsigned level, words w)
+{
+    uint64_t holds = 1;
+    for (unsigned i = 1; i <= 6; i++) {
+        uint64_t first = AT(i, 0), second = AT(i, 1);
+        holds &= first == i && second == i;
+    }
+    if (level == 1 && holds != 0) {
+        AT(7, 0) = 1;
+        explorer_crash_point(1);
+    }
+    found(level * 100 + holds * 10 + AT(0, 0));
+}
+
+/* Torn in each line alone, and whole. */
+static void test_checksummed(void)
+{
+    explorer_options.depth = 2;
+    for (unsigned i = 1; i <= 6; i++)
+        mark(i, LINE_CHECKSUMMED);
+    scene_run(store_log, read_log);
+    FOUND(100, 101, 110, 111, 210, 211);
+    CU_ASSERT_EQUAL(explorer_counts.states[1], (6 * 2 + 1) * 2);
 }
 
 /* ---- numbers of states ---- */
@@ -339,12 +378,21 @@ static void store_too_many(words w)
     crash_here();
 }
 
+static void fill_line(words w, int byte)
+{
+    memset((void *)(uintptr_t)&AT(0, 0), byte, LINE_BYTES);
+}
+
 static void store_torn_bulk(words w)
 {
-    uint64_t source[LINE_WORDS];
-    for (unsigned i = 0; i < LINE_WORDS; i++)
-        source[i] = ~UINT64_C(0);
-    memcpy((void *)(uintptr_t)&AT(0, 0), source, sizeof source);
+    fill_line(w, 1);
+    crash_here();
+}
+
+static void store_torn_bulk_thrice(words w)
+{
+    for (int byte = 1; byte <= 3; byte++) /* of each, 2^16 contents */
+        fill_line(w, byte);
     crash_here();
 }
 
@@ -357,12 +405,13 @@ static void test_cut_contents(void)
     FOUND(0, 1, 2);
     CU_ASSERT(medium_counts.cut_contents > 0);
     scene_begin();
+    medium_options.tear = true;
     scene_run(store_torn_bulk, one_word);
     CU_ASSERT_EQUAL(medium_counts.cut_contents, 0);
     scene_begin();
     medium_options.tear = true;
-    scene_run(store_torn_bulk, one_word);
-    CU_ASSERT_EQUAL(medium_counts.cut_contents, 1);
+    scene_run(store_torn_bulk_thrice, one_word);
+    CU_ASSERT(medium_counts.cut_contents > 0);
 }
 
 static void read_six_lines(unsigned level, words w)
@@ -450,8 +499,17 @@ static void never_end(unsigned level, words w)
         ;
 }
 
+static void tick(int number)
+{
+    (void)number;
+    explorer_tick();
+}
+
 static void run_without_end(void)
 {
+    const struct itimerval often = {{0, 1000}, {0, 1000}};
+    signal(SIGVTALRM, tick);
+    setitimer(ITIMER_VIRTUAL, &often, NULL);
     scene_run(store_lines, never_end);
 }
 
@@ -488,7 +546,7 @@ static void test_failures(void)
 {
     CU_ASSERT_STRING_EQUAL(failure_of(run_and_pass), "");
     CU_ASSERT_STRING_EQUAL(failure_of(run_and_fail), "level 1 has found 1");
-    CU_ASSERT_STRING_EQUAL(failure_of(run_without_end), "the check has not ended after 1000000 memory accesses");
+    CU_ASSERT_STRING_EQUAL(failure_of(run_without_end), "the check does not end");
     CU_ASSERT(strstr(failure_of(run_without_repeating), "not repeatable") != NULL);
 }
 
@@ -539,6 +597,7 @@ static void test_replay(void)
 CU_TestInfo explorer_tests[] = {{"lazy and eager exploration find the same", test_lazy_and_eager},
                                 {"what is not read is not multiplied", test_lazy_is_lazy},
                                 {"independent lines", test_independent},
+                                {"a log behind a checksum", test_checksummed},
                                 {"numbers of states", test_fingerprints},
                                 {"numbers within a run", test_fingerprint_within_a_run},
                                 {"points that are known", test_known_points},
