@@ -193,18 +193,24 @@ static uint64_t sequence_at(const char *base, size_t offset)
     return replica.verdict == VALID ? replica.sb.sequence : 0;
 }
 
-/* Only the words that differ are stored, one by one: a line takes its stores in order, so that there are fewer torn states. */
+/*
+ * Only the words that differ are stored, one by one: a line takes its stores in order, so that there are fewer torn states. Where
+ * there was no superblock, the magic comes when all else is durable: until then the file is no pool, not a damaged one.
+ */
 static void write_replica(struct pm *pm, char *base, size_t offset, struct superblock *sb)
 {
     uint64_t *place = (uint64_t *)(void *)(base + offset), words[sizeof *sb / 8];
     sb->sequence++;
     sb->checksum = checksum_of(sb);
     memcpy(words, sb, sizeof words);
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+    for (size_t i = 1; i < sizeof words / sizeof *words; i++)
         if (place[i] != words[i])
             pm_write8(pm, &place[i], words[i]);
     pm_persist(pm, base + offset, sizeof *sb);
+    if (place[0] != words[0])
+        pm_publish8(pm, &place[0], words[0]);
 }
+static_assert(offsetof(struct superblock, magic) == 0, "the magic is the first word");
 
 bool superblock_twins(const char *base)
 {
