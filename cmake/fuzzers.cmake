@@ -75,3 +75,7 @@ if(SMARTCOLS_FOUND AND JSONC_FOUND)
 else()
     message(STATUS "libsmartcols or json-c not found: fuzz_image is left out")
 endif()
+
+if(TARGET pmemalloc_crash)
+    include(cmake/crash-fuzzers.cmake)
+endif()

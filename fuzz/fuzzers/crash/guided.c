@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "guided.h"
+#include "case.h"
+#include "explorer.h"
+#include "report.h"
+#include "worker.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/time.h>
+
+#define POINTS_OF_RECOVERY 32u
+#define FORGET_EVERY 262144u /* inputs: what the oracle remembers stays within some megabytes */
+#define TICK_MICROSECONDS 100000
+
+static struct test_case test;
+
+/* The way of this input. */
+static struct {
+    uint32_t points[LEVELS]; /* to pass before the one where the level crashes */
+    bool crashed[LEVELS];
+    const uint8_t *choice;
+    size_t choices, next;
+} way;
+
+/* ---- the guide ---- */
+
+static bool crashes(unsigned level, bool last)
+{
+    if (way.crashed[level])
+        return false;
+    if (way.points[level] > 0 && !last) {
+        way.points[level]--;
+        return false;
+    }
+    way.crashed[level] = true;
+    return true;
+}
+
+static uint32_t choose(unsigned level, uint32_t count)
+{
+    (void)level;
+    if (way.choices == 0)
+        return 0;
+    if (way.next == way.choices)
+        way.next = 0;
+    return way.choice[way.next++] % count;
+}
+
+static const struct explorer_guide guide = {crashes, choose};
+
+/* ---- failures ---- */
+
+static void __attribute__((noreturn)) failed(const struct failure *failure)
+{
+    static struct worker_report report;
+    const int caught[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++)
+        signal(caught[i], SIG_DFL);
+    explorer_guided(NULL);
+    worker_describe(&report, &test, failure);
+    if (getenv("__AFL_SHM_ID") == NULL) /* AFL++ has no use for it, and counts the time */
+        report_failure(&report, "pmemalloc-crash", ".");
+    abort();
+}
+
+static void check(unsigned level)
+{
+    test.workload->check(level);
+}
+
+static void on_signal(int number)
+{
+    explorer_fail("%s", strsignal(number));
+}
+
+static void on_tick(int number)
+{
+    (void)number;
+    explorer_tick();
+}
+
+static void catch_signals(void)
+{
+    static char stack[1u << 16]; /* the code under test may have used up its own */
+    stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_NODEFER | SA_ONSTACK};
+    const int fatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    sigaltstack(&other, NULL);
+    for (unsigned i = 0; i < sizeof fatal / sizeof *fatal; i++)
+        sigaction(fatal[i], &action, NULL);
+    action.sa_handler = on_tick;
+    action.sa_flags |= SA_RESTART;
+    sigaction(SIGVTALRM, &action, NULL);
+    setitimer(ITIMER_VIRTUAL, &(struct itimerval){{0, TICK_MICROSECONDS}, {0, TICK_MICROSECONDS}}, NULL);
+}
+
+/* ---- inputs ---- */
+
+static size_t read_operations(const uint8_t *data, size_t size, size_t at)
+{
+    test.count = 0;
+    for (; at < size && data[at] < GUIDED_END; at++)
+        if (test.count < GUIDED_OPERATIONS_MAX)
+            test.operation[test.count++] = (uint8_t)(data[at] % test.workload->operations);
+    return at;
+}
+
+static void read_input(const uint8_t *data, size_t size)
+{
+    uint8_t mode = size > 0 ? data[0] : 0;
+    test.medium = (struct medium_options){
+        .platform = (enum medium_platform)((mode & 3u) % 3), .drains = (mode & 4u) != 0, .tear = (mode & 8u) != 0};
+    size_t at = read_operations(data, size, 1);
+    memset(&way, 0, sizeof way);
+    way.points[0] = at < size ? data[at++] - GUIDED_END : 0;
+    for (unsigned level = 1; level < test.depth; level++)
+        way.points[level] = at < size ? data[at++] % POINTS_OF_RECOVERY : 0;
+    way.choice = data + at;
+    way.choices = at < size ? size - at : 0;
+}
+
+void guided_init(const struct workload *workload, unsigned crashes_in_a_row)
+{
+    test.workload = workload;
+    test.depth = crashes_in_a_row;
+    explorer_init(check, failed);
+    case_prepare(workload, &test.medium);
+    catch_signals();
+}
+
+void guided_run(const uint8_t *data, size_t size)
+{
+    static unsigned count;
+    if (fuzzer_replays || ++count % FORGET_EVERY == 0)
+        explorer_forget();
+    read_input(data, size);
+    test.visit_from = test.count;
+    medium_options = test.medium;
+    explorer_guided(&guide);
+    case_run(&test);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A crash state from the bytes of an input: what the explorer goes through depth first, a fuzzer picks.
+ *
+ *     byte 0            the medium: platform (bits 0, 1), locked operations drain (bit 2), torn stores (bit 3)
+ *     bytes < 0xc0      operations of the workload
+ *     a byte >= 0xc0    ends them: the crash comes at that crash point (minus 0xc0) of the last operation, or at its end
+ *     crashes - 1 bytes the crash points of recovery at which it crashes as well, modulo 32
+ *     the rest          what of the stores that were not durable has survived: choices, in the order in which recovery
+ *                       asks, over and over again; none: the first of each, which is that nothing has
+ *
+ * Every input is a case, and each byte of it stays what it is when those before it change little.
+ */
+#ifndef CRASH_GUIDED_H
+#define CRASH_GUIDED_H
+
+#include "../fuzzer.h"
+#include "workload.h"
+
+#define GUIDED_OPERATIONS_MAX 12u
+#define GUIDED_END 0xc0u
+
+/* `crashes` in a row. */
+void guided_init(const struct workload *workload, unsigned crashes);
+void guided_run(const uint8_t *data, size_t size);
+
+#endif
