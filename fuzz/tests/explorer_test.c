@@ -381,6 +381,7 @@ static void store_too_many(words w)
 static void fill_line(words w, int byte)
 {
     memset((void *)(uintptr_t)&AT(0, 0), byte, LINE_BYTES);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* the compiler leaves it where it is */
 }
 
 static void store_torn_bulk(words w)
