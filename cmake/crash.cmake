@@ -4,15 +4,18 @@
 # Code under test is compiled with -fsanitize=thread, so that each access calls a hook, and linked without the sanitizer's
 # runtime: fuzz/runtime/events.c has the hooks. The names that lead from one part to the other are changed in the objects.
 
-if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
-    set(crash_flags -fsanitize=thread "SHELL:-mllvm -tsan-instrument-func-entry-exit=0"
-        "SHELL:-mllvm -tsan-instrument-read-before-write=1")
-else() # gcc copies small ranges without telling, unless it may not know what memcpy does
-    set(crash_flags -fsanitize=thread --param=tsan-instrument-func-entry-exit=0 -fno-builtin-memcpy -fno-builtin-memset
-        -fno-builtin-memmove -fno-builtin-memcmp)
-endif()
 # A call in tail position would have the site of its caller.
-list(APPEND crash_flags -O2 -g -fno-optimize-sibling-calls)
+set(crash_flags_common -fsanitize=thread -g -fno-optimize-sibling-calls)
+set(crash_flags_clang ${crash_flags_common} "SHELL:-mllvm -tsan-instrument-func-entry-exit=0"
+    "SHELL:-mllvm -tsan-instrument-read-before-write=1")
+# gcc copies small ranges without telling, unless it may not know what memcpy does.
+set(crash_flags_gcc ${crash_flags_common} --param=tsan-instrument-func-entry-exit=0 -fno-builtin-memcpy
+    -fno-builtin-memset -fno-builtin-memmove -fno-builtin-memcmp)
+if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
+    set(crash_flags -O2 ${crash_flags_clang})
+else()
+    set(crash_flags -O2 ${crash_flags_gcc})
+endif()
 
 set(crash_waist store8 write8 note8 add8 copy zero flush drain persist publish8)
 set(crash_locks mutex_init mutex_destroy mutex_lock mutex_trylock mutex_unlock rwlock_init rwlock_destroy rwlock_rdlock
@@ -77,6 +80,14 @@ target_link_options(pmemalloc_crash INTERFACE ${crash_link_flags})
 target_include_directories(pmemalloc_crash INTERFACE include)
 add_library(pmemalloc::crash ALIAS pmemalloc_crash)
 
+# For programs outside the tree: pkg-config pmemalloc-crash.
+foreach(compiler clang gcc)
+    string(TOUPPER ${compiler} upper)
+    string(REPLACE ";" " " CRASH_CFLAGS_${upper} "${crash_flags_${compiler}}")
+    string(REPLACE "SHELL:" "" CRASH_CFLAGS_${upper} "${CRASH_CFLAGS_${upper}}")
+endforeach()
+string(REPLACE ";" " " CRASH_LIBS "${crash_link_flags}")
+
 # A program under test: its own code, compiled so that it is seen.
 function(crash_program target)
     target_compile_options(${target} PRIVATE ${crash_flags})
@@ -98,3 +109,11 @@ file(GLOB crash_command_sources CONFIGURE_DEPENDS fuzz/command/*.c)
 add_executable(pmemalloc-crash ${crash_command_sources} $<TARGET_OBJECTS:crash_workloads> $<TARGET_OBJECTS:crash_kv>)
 target_include_directories(pmemalloc-crash PRIVATE include src fuzz fuzz/runtime fuzz/driver)
 target_link_libraries(pmemalloc-crash PRIVATE pmemalloc_flags pmemalloc_crash)
+
+# The example: the same queue with its bug and without.
+foreach(name queue-crashtest queue-crashtest-bug)
+    add_executable(${name} examples/crashtest/queue.c examples/crashtest/queue_crashtest.c)
+    crash_program(${name})
+    target_link_libraries(${name} PRIVATE pmemalloc_flags pmemalloc::crash)
+endforeach()
+target_compile_definitions(queue-crashtest-bug PRIVATE QUEUE_BUG)

@@ -24,6 +24,13 @@ cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_INCLUDEDIR BASE_DIRECTORY ${CMAKE_INSTALL
 configure_file(cmake/pmemalloc.pc.in pmemalloc.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/pmemalloc.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
+if(TARGET pmemalloc_crash)
+    install(TARGETS pmemalloc_crash ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+    install(TARGETS pmemalloc-crash RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    configure_file(cmake/pmemalloc-crash.pc.in pmemalloc-crash.pc @ONLY)
+    install(FILES ${CMAKE_CURRENT_BINARY_DIR}/pmemalloc-crash.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endif()
+
 install(EXPORT pmemalloc-targets NAMESPACE pmemalloc:: DESTINATION ${package_dir})
 configure_package_config_file(cmake/pmemalloc-config.cmake.in pmemalloc-config.cmake INSTALL_DESTINATION ${package_dir})
 # Before 1.0 a minor version may change the interface.

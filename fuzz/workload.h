@@ -30,6 +30,8 @@ struct workload {
     /* Opens the pool of the level and calls explorer_fail if anything is wrong with it. */
     void (*check)(unsigned level);
     const char *(*operation_name)(unsigned operation);
+    const char *const *operation_names; /* if there is no such function */
+    const void *argument;               /* of whoever made the workload: case_workload()->argument */
     uint64_t (*context)(void); /* a number for all that `check` compares with */
     /* Cases that chance finds too late: sequences that end with CASE_END; NULL at the end, or no array. */
     const uint8_t *const *scripts;

@@ -11,6 +11,18 @@
 #include <string.h>
 
 static const struct test_case *running;
+static const struct workload *prepared;
+
+const struct workload *case_workload(void)
+{
+    return prepared;
+}
+
+const char *case_operation_name(const struct workload *workload, unsigned operation)
+{
+    return workload->operation_name != NULL ? workload->operation_name(operation)
+                                            : workload->operation_names[operation];
+}
 
 /* ---- running ---- */
 
@@ -59,6 +71,7 @@ void case_prepare(const struct workload *workload, const struct medium_options *
         dram_keep();
         initialised = true;
     }
+    prepared = workload;
     medium_options = *medium;
     explorer_context = workload->context;
     mutation_observer = workload->observe;
@@ -122,7 +135,7 @@ void case_describe(const struct test_case *test, FILE *file)
         fprintf(file, "%s", i > 0 ? ", " : "");
         if (test->schedule.threads > 0)
             fprintf(file, "thread %u: ", i % test->schedule.threads);
-        fprintf(file, "%s", test->workload->operation_name(test->operation[i]));
+        fprintf(file, "%s", case_operation_name(test->workload, test->operation[i]));
     }
     fprintf(file, "%s", test->count == 0 ? "open" : "");
 }

@@ -26,6 +26,8 @@ struct test_case {
 
 /* Once per process and workload: makes the first pool. */
 void case_prepare(const struct workload *workload, const struct medium_options *medium);
+const struct workload *case_workload(void); /* that was prepared last */
+const char *case_operation_name(const struct workload *workload, unsigned operation);
 /* Runs it; failures go to the explorer's handler. */
 void case_run(const struct test_case *test);
 

@@ -96,7 +96,7 @@ static int list(const struct command *command)
         const struct workload *workload = command->workloads[i];
         printf("%-10s %s\n", workload->name, workload->summary);
         for (unsigned o = 0; o < workload->operations; o++)
-            printf("    %2u  %s\n", o, workload->operation_name(o));
+            printf("    %2u  %s\n", o, case_operation_name(workload, o));
     }
     return 0;
 }

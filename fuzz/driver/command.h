@@ -25,6 +25,7 @@ struct command {
     const char *directory; /* for replay files */
     bool json, quiet;
     unsigned failures_max;
+    bool program_only;    /* mutants of the program, not of the library */
     unsigned length;      /* no complete sequences longer than this */
     const char *workload; /* only this one, or NULL */
 };

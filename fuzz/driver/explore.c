@@ -193,7 +193,7 @@ static bool collect(const struct command *command, struct totals *totals, struct
                     int status)
 {
     add_report(totals, worker->report);
-    if (status == 0)
+    if (status == 0 || totals->failures >= command->failures_max)
         return false;
     totals->failures++;
     clear_progress(command);

@@ -116,7 +116,8 @@ static void collect_mutants(const struct worker_report *report)
     find_places();
     for (unsigned site = 0; site < mutation_site_count; site++)
         for (unsigned m = MUTATE_DROP; m < MUTATIONS; m++)
-            if (mutation_sites[site].place == site && mutation_sites[site].effect[m] != 0)
+            if (mutation_sites[site].place == site && mutation_sites[site].effect[m] != 0 &&
+                (mutation_sites[site].program || !command->program_only))
                 mutants[mutant_count++] = (struct mutant){site, (enum mutation)m};
 }
 
@@ -158,7 +159,7 @@ static unsigned print_places(unsigned *places)
     unsigned survivors = 0;
     for (unsigned s = 0; s < mutation_site_count; s++) {
         const struct site *site = &mutation_sites[s];
-        if (site->place != s || site->calls == 0)
+        if (site->place != s || site->calls == 0 || (command->program_only && !site->program))
             continue;
         ++*places;
         printf("%-7s %-16s %-52s", site->program ? "program" : "library", site->function, where[s]);
