@@ -56,6 +56,11 @@ void explorer_visit(bool visit)
     visiting = visit;
 }
 
+bool explorer_visits(void)
+{
+    return visiting;
+}
+
 void explorer_replay(const struct trail trail[LEVELS], unsigned last)
 {
     memcpy(wanted_copy, trail, sizeof wanted_copy);

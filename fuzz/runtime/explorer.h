@@ -80,6 +80,7 @@ void explorer_init(explorer_check check, explorer_failed failed);
 /* A new case: crash points count from 1 again, and are visited or only counted. */
 void explorer_start(bool visit);
 void explorer_visit(bool visit);
+bool explorer_visits(void);
 /* The same way again: of each level only the point of `trail` is visited, with its choices. */
 void explorer_replay(const struct trail trail[LEVELS], unsigned last);
 /* Instead of depth first: of each level one crash point, and of that one state. Stays until it is taken back (NULL). */

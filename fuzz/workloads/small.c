@@ -328,7 +328,7 @@ static void attach(void)
         pma_type_register(now.pool, &node_type, &now.node_id) < 0)
         explorer_fail("the types: %s", pma_error_detail());
     if (live_page(now.pool->heap.base)->head.owner_pid == 0)
-        explorer_fail("the live page does not say who has the pool");
+        oracle_fail(ORACLE_EXACT, "the live page does not say who has the pool");
     now.free_block = allocated(pma_malloc_typed(now.pool, table_id, 0));
     give((void *)(uintptr_t)now.free_block);
 }
@@ -404,10 +404,10 @@ static void check_counts(void)
     pma_stats(now.pool, &stats);
     if (stats.total.alloc_objects != now.base_mallocs + now.mallocs ||
         stats.total.free_objects != now.base_frees + now.frees)
-        explorer_fail("statistics: %llu allocated and %llu freed; the program has counted %llu and %llu",
-                      (unsigned long long)stats.total.alloc_objects, (unsigned long long)stats.total.free_objects,
-                      (unsigned long long)(now.base_mallocs + now.mallocs),
-                      (unsigned long long)(now.base_frees + now.frees));
+        oracle_fail(ORACLE_EXACT, "statistics: %llu allocated and %llu freed; the program has counted %llu and %llu",
+                    (unsigned long long)stats.total.alloc_objects, (unsigned long long)stats.total.free_objects,
+                    (unsigned long long)(now.base_mallocs + now.mallocs),
+                    (unsigned long long)(now.base_frees + now.frees));
 }
 
 /* The program's own count goes on from that of the pool, which after a crash may know less than it did. */
@@ -428,7 +428,7 @@ static void operate(unsigned thread, unsigned operation)
     now.before = now.after;
     if (operation == OP_CRASH)
         begin_counting();
-    else if (oracle_asks(ORACLE_EXACT))
+    else
         check_counts();
 }
 
@@ -473,11 +473,12 @@ static void follow(pma_pool *pool, struct reached *reached, pma_ptr pointer, uns
 {
     const struct content *content = pma_direct(pool, pointer);
     oracle_reach(pool, reached, content, sizeof *content, "a slot");
-    if (oracle_asks(ORACLE_INTACT) &&
-        (content->kind > KIND_CHILD || content->check != check_of(content->kind, content->version)))
-        explorer_fail("a reachable block is not whole: kind %llu, version %llu, check %#llx",
-                      (unsigned long long)content->kind, (unsigned long long)content->version,
-                      (unsigned long long)content->check);
+    if (content->kind > KIND_CHILD || content->check != check_of(content->kind, content->version)) {
+        oracle_fail(ORACLE_INTACT, "a reachable block is not whole: kind %llu, version %llu, check %#llx",
+                    (unsigned long long)content->kind, (unsigned long long)content->version,
+                    (unsigned long long)content->check);
+        oracle_pass(pool);
+    }
     *kind = (unsigned)content->kind & 7u;
     *version = (unsigned)content->version & 3u;
 }
@@ -488,8 +489,10 @@ static void look(pma_pool *pool, struct found *found)
     const struct table *table = pma_root_get(pool, "table");
     found->reached.count = 0;
     memset(&found->model, 0, sizeof found->model);
-    if (table == NULL)
-        explorer_fail("the root \"table\" is lost");
+    if (table == NULL) {
+        oracle_fail(ORACLE_ROOTS, "the root \"table\" is lost");
+        oracle_pass(pool);
+    }
     oracle_reach(pool, &found->reached, table, sizeof *table, "the root");
     pma_ptr child = 0;
     for (unsigned slot = 0; slot < SLOTS; slot++) {
@@ -505,7 +508,7 @@ static void look(pma_pool *pool, struct found *found)
     }
     found->model.weak = table->weak != 0;
     if (table->weak != 0 && table->weak != child)
-        explorer_fail("the weak pointer leads to a block that is gone");
+        oracle_fail(ORACLE_INTACT, "the weak pointer leads to a block that is gone");
     const void *other = pma_root_get(pool, OTHER);
     if (other != NULL) {
         follow(pool, &found->reached, pma_ptr_of(pool, other), &kind, &version);
@@ -558,9 +561,9 @@ static bool is_between(const struct model *found, unsigned level)
 
 static void check_model(const struct model *found, unsigned level)
 {
-    if (oracle_asks(ORACLE_ROOTS) && !is_like(found, &expected[level].before) &&
-        !is_like(found, &expected[level].after) && !is_between(found, level))
-        explorer_fail("the pool is neither as before the operation nor as after it");
+    if (!is_like(found, &expected[level].before) && !is_like(found, &expected[level].after) &&
+        !is_between(found, level))
+        oracle_fail(ORACLE_ROOTS, "the pool is neither as before the operation nor as after it");
     explorer_outcome(hash_model(0, found));
 }
 
@@ -568,13 +571,13 @@ static void check_model(const struct model *found, unsigned level)
 static void check_figures(pma_pool *pool)
 {
     struct pma_stats stats = PMA_STATS_INIT;
-    if (pool->report.recovered || !oracle_asks(ORACLE_EXACT))
+    if (pool->report.recovered)
         return;
     pma_stats(pool, &stats);
     if (stats.total.alloc_objects != now.closed_mallocs || stats.total.free_objects != now.closed_frees)
-        explorer_fail("statistics: %llu allocated and %llu freed after a close; it was %llu and %llu",
-                      (unsigned long long)stats.total.alloc_objects, (unsigned long long)stats.total.free_objects,
-                      (unsigned long long)now.closed_mallocs, (unsigned long long)now.closed_frees);
+        oracle_fail(ORACLE_EXACT, "statistics: %llu allocated and %llu freed after a close; it was %llu and %llu",
+                    (unsigned long long)stats.total.alloc_objects, (unsigned long long)stats.total.free_objects,
+                    (unsigned long long)now.closed_mallocs, (unsigned long long)now.closed_frees);
 }
 
 static void clear(pma_pool *pool)
@@ -605,7 +608,7 @@ static pma_pool *go_on(pma_pool *pool, unsigned level, struct found *found)
     return pool;
 }
 
-static void check(unsigned level)
+static void judge(unsigned level)
 {
     static struct found found[LEVELS];
     struct found *mine = &found[level];
@@ -622,6 +625,11 @@ static void check(unsigned level)
     oracle_continue(pool, level, &mine->reached, clear);
 }
 
+static void check(unsigned level)
+{
+    oracle_judge(level, judge);
+}
+
 /* What a reader without locks may see at any moment: a slot is empty, or leads to a block. */
 static void observe(void)
 {
@@ -629,7 +637,7 @@ static void observe(void)
         pma_ptr pointer = now.table->slot[slot];
         if (pointer != 0 &&
             (pointer >> 48 != now.pool->heap.tag || pma_usable_size(now.pool, pma_direct(now.pool, pointer)) == 0))
-            explorer_fail("another thread sees half a pointer: %#llx", (unsigned long long)pointer);
+            oracle_fail(ORACLE_INTACT, "another thread sees half a pointer: %#llx", (unsigned long long)pointer);
     }
 }
 
