@@ -122,7 +122,7 @@ static void check_empty(pma_pool *pool, unsigned level, struct reached *reached)
     char root[PMA_ROOT_NAME_MAX + 1];
     void *block;
     if (pma_root_next(pool, &cursor, root, &block) != PMA_ENOENT || pool->heap.types.count != PMA_TYPE_FIRST)
-        explorer_fail("a new pool has roots or types");
+        oracle_fail(ORACLE_CREATION, "a new pool has roots or types");
     reached->count = 0;
     oracle_exact(pool, reached);
     oracle_continue(pool, level, reached, clear);
@@ -138,7 +138,7 @@ static void check_creation(unsigned level, struct reached *reached)
     check_empty(pool, level, reached);
 }
 
-static void check(unsigned level)
+static void judge(unsigned level)
 {
     static struct reached reached[4];
     struct pma_options options = oracle_options();
@@ -148,14 +148,19 @@ static void check(unsigned level)
     bool expected =
         error == 0 ? now.allowed.pool
                    : (error == PMA_ENOENT && now.allowed.no_file) || (error == PMA_ENOTPOOL && now.allowed.not_pool);
-    if (!expected && oracle_asks(ORACLE_CREATION))
-        explorer_fail("a crash in pma_create leaves %s", error == 0 ? "a pool" : pma_error_detail());
+    if (!expected)
+        oracle_fail(ORACLE_CREATION, "a crash in pma_create leaves %s", error == 0 ? "a pool" : pma_error_detail());
     if (error == 0)
         check_empty(pool, level, &reached[level]);
     else if (error == PMA_ENOENT)
         check_creation(level, &reached[level]);
     else if (create_at(level, true, &pool) != PMA_EEXIST)
-        explorer_fail("pma_create over a file that is not a pool: %s", pma_error_detail());
+        oracle_fail(ORACLE_CREATION, "pma_create over a file that is not a pool: %s", pma_error_detail());
+}
+
+static void check(unsigned level)
+{
+    oracle_judge(level, judge);
 }
 
 static uint64_t context(void)

@@ -1,17 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "workloads/oracle.h"
 #include "explorer.h"
+#include "heap/span_table.h"
 #include "medium.h"
 #include "pool.h"
 #include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FILL_BYTES ((size_t)5 * PAGE_BYTES) /* the smallest large block: pages are handed out without size classes */
+#define FEW_BLOCKS 8u                       /* of each span; more only where the heap is a new one */
 
 #define CONTINUED UINT64_C(0x636f6e74696e7565) /* keeps these numbers apart from those of crash points */
+#define HEAP_NUMBERS UINT64_C(0x68656170206e6f2e)
 
 unsigned oracle_off;
+const char *const oracle_names[ORACLE_POINTS] = {
+    [ORACLE_OPENS] = "opens",      [ORACLE_ROOTS] = "roots",           [ORACLE_INTACT] = "intact",
+    [ORACLE_EXACT] = "exact",      [ORACLE_EXHAUSTION] = "exhaustion", [ORACLE_IDEMPOTENCE] = "idempotence",
+    [ORACLE_CREATION] = "creation"};
 
 struct pma_options oracle_options(void)
 {
@@ -26,12 +36,46 @@ const char *oracle_path(unsigned level)
     return paths[level];
 }
 
+/* ---- what a point has found ---- */
+
+void oracle_fail(enum oracle_point point, const char *format, ...)
+{
+    char text[300];
+    va_list arguments;
+    if (!oracle_asks(point))
+        return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    explorer_fail("%s: %s", oracle_names[point], text);
+}
+
+static jmp_buf way_out[LEVELS];
+
+void oracle_judge(unsigned level, void (*judge)(unsigned level))
+{
+    if (setjmp(way_out[level]) == 0)
+        judge(level);
+}
+
+void oracle_pass(pma_pool *pool)
+{
+    if (explorer_level() == 0)
+        explorer_fail("the program itself cannot go on");
+    medium_settle();
+    if (pool != NULL)
+        pool_abandon(pool);
+    longjmp(way_out[explorer_level()], 1);
+}
+
 pma_pool *oracle_open(unsigned level)
 {
     pma_pool *pool = NULL;
     struct pma_options options = oracle_options();
-    if (pma_open(oracle_path(level), &options, &pool) < 0)
-        explorer_fail("the pool does not open: %s", pma_error_detail());
+    if (pma_open(oracle_path(level), &options, &pool) < 0) {
+        oracle_fail(ORACLE_OPENS, "the pool does not open: %s", pma_error_detail());
+        oracle_pass(NULL);
+    }
     return pool;
 }
 
@@ -40,9 +84,13 @@ pma_pool *oracle_open(unsigned level)
 void oracle_reach(pma_pool *pool, struct reached *reached, const void *block, size_t bytes, const char *what)
 {
     size_t usable = pma_usable_size(pool, block);
-    if (usable < bytes || reached->count == REACHED_MAX)
-        explorer_fail("%s leads to offset %#tx, where no block of %zu bytes is", what,
-                      (const char *)block - (const char *)pool->heap.base, bytes);
+    if (usable < bytes) {
+        oracle_fail(ORACLE_INTACT, "%s leads to offset %#tx, where no block of %zu bytes is", what,
+                    (const char *)block - (const char *)pool->heap.base, bytes);
+        oracle_pass(pool);
+    }
+    if (reached->count == REACHED_MAX)
+        explorer_fail("more blocks than the oracle has room for");
     reached->block[reached->count].start = (char *)(uintptr_t)block;
     reached->block[reached->count++].bytes = usable;
 }
@@ -53,20 +101,20 @@ static void check_overlap(const struct reached *reached)
         for (unsigned j = i + 1; j < reached->count; j++)
             if (reached->block[i].start < reached->block[j].start + reached->block[j].bytes &&
                 reached->block[j].start < reached->block[i].start + reached->block[i].bytes)
-                explorer_fail("two reachable blocks overlap");
+                oracle_fail(ORACLE_INTACT, "two reachable blocks overlap");
 }
 
 void oracle_exact(pma_pool *pool, struct reached *reached)
 {
-    if (oracle_asks(ORACLE_INTACT))
-        check_overlap(reached);
+    check_overlap(reached);
     const struct pma_open_report *report = &pool->report;
     uint64_t bytes = 0;
     for (unsigned i = 0; i < reached->count; i++)
         bytes += reached->block[i].bytes;
-    if (oracle_asks(ORACLE_EXACT) && (report->live_objects != reached->count || report->live_bytes != bytes))
-        explorer_fail("%" PRIu64 " blocks of %" PRIu64 " bytes are in use, %u of %" PRIu64 " bytes are reachable",
-                      report->live_objects, report->live_bytes, reached->count, bytes);
+    if (report->live_objects != reached->count || report->live_bytes != bytes)
+        oracle_fail(ORACLE_EXACT,
+                    "%" PRIu64 " blocks of %" PRIu64 " bytes are in use, %u of %" PRIu64 " bytes are reachable",
+                    report->live_objects, report->live_bytes, reached->count, bytes);
 }
 
 /* ---- what follows from the image ---- */
@@ -86,17 +134,18 @@ static void check_statistics(pma_pool *pool, const struct reached *reached)
     for (unsigned i = 0; i < reached->count; i++)
         bytes += reached->block[i].bytes;
     if (stats.total.inuse_objects != reached->count || stats.total.inuse_bytes != bytes)
-        explorer_fail("statistics: %" PRIu64 " blocks of %" PRIu64 " bytes in use; a recount gives %u of %" PRIu64,
-                      stats.total.inuse_objects, stats.total.inuse_bytes, reached->count, bytes);
+        oracle_fail(ORACLE_EXACT,
+                    "statistics: %" PRIu64 " blocks of %" PRIu64 " bytes in use; a recount gives %u of %" PRIu64,
+                    stats.total.inuse_objects, stats.total.inuse_bytes, reached->count, bytes);
     if (stats.total.alloc_objects - stats.total.free_objects != stats.total.inuse_objects ||
         stats.total.alloc_bytes - stats.total.free_bytes != stats.total.inuse_bytes)
-        explorer_fail("statistics: allocated minus freed is not in use");
+        oracle_fail(ORACLE_EXACT, "statistics: allocated minus freed is not in use");
     if (stats.pages_total != stats.pages_free + stats.pages_cached + stats.pages_small + stats.pages_large +
                                  stats.pages_internal + stats.pages_bad)
-        explorer_fail("statistics: the pages by state are not the total");
+        oracle_fail(ORACLE_EXACT, "statistics: the pages by state are not the total");
     const char *fault = page_heap_check(&pool->heap.page_heap);
     if (fault != NULL)
-        explorer_fail("page heap: %s", fault);
+        oracle_fail(ORACLE_EXACT, "page heap: %s", fault);
 }
 
 static void check_second_recovery(pma_pool **pool, unsigned level)
@@ -104,8 +153,8 @@ static void check_second_recovery(pma_pool **pool, unsigned level)
     uint64_t before = medium_fingerprint(level);
     pool_abandon(*pool);
     *pool = oracle_open(level);
-    if (oracle_asks(ORACLE_IDEMPOTENCE) && medium_fingerprint(level) != before)
-        explorer_fail("a second recovery has written to the pool");
+    if (medium_fingerprint(level) != before)
+        oracle_fail(ORACLE_IDEMPOTENCE, "a second recovery has written to the pool");
 }
 
 /* Whichever of the two superblocks is damaged later on, the other one says the same. */
@@ -116,9 +165,9 @@ static void check_replicas(pma_pool **pool, unsigned level, const struct reached
         memset(window_image(level) + FILE_STATE_BYTES + (size_t)replica * SUPERBLOCK_BYTES, 0,
                sizeof(struct superblock));
         *pool = oracle_open(level);
-        if (oracle_asks(ORACLE_ROOTS) && (*pool)->report.live_objects != reached->count)
-            explorer_fail("with superblock %c damaged, %" PRIu64 " blocks are in use; it were %u", 'A' + (int)replica,
-                          (*pool)->report.live_objects, reached->count);
+        if ((*pool)->report.live_objects != reached->count)
+            oracle_fail(ORACLE_EXACT, "with superblock %c damaged, %" PRIu64 " blocks are in use; it were %u",
+                        'A' + (int)replica, (*pool)->report.live_objects, reached->count);
     }
 }
 
@@ -128,43 +177,96 @@ static int by_start(const void *a, const void *b)
     return (x->start > y->start) - (x->start < y->start);
 }
 
-static void add_filling(pma_pool *pool, struct reached *all, size_t bytes, unsigned most)
+static bool add_filling(pma_pool *pool, struct reached *all, void *block, size_t bytes)
 {
-    void *block;
-    for (unsigned n = 0; n < most && (block = pma_malloc_leaf(pool, bytes)) != NULL; n++)
-        oracle_reach(pool, all, block, bytes, "malloc in a pool that is being filled");
+    if (block == NULL)
+        return false;
+    size_t usable = pma_usable_size(pool, block);
+    if (all->count == REACHED_MAX)
+        explorer_fail("more blocks than the oracle has room for");
+    if (usable < bytes)
+        oracle_fail(ORACLE_EXHAUSTION, "a block was handed out at offset %#tx, where none of %zu bytes is",
+                    (const char *)block - (const char *)pool->heap.base, bytes);
+    all->block[all->count++] = (struct reached_block){block, usable};
+    return true;
+}
+
+static void fill_pages(pma_pool *pool, struct reached *all)
+{
+    while (add_filling(pool, all, pma_malloc_leaf(pool, FILL_BYTES), FILL_BYTES))
+        ;
+}
+
+static void *another_of(pma_pool *pool, const struct span *span)
+{
+    return span->type == PMA_TYPE_CONSERVATIVE ? pma_malloc(pool, span->block_bytes)
+           : span->type == PMA_TYPE_LEAF       ? pma_malloc_leaf(pool, span->block_bytes)
+                                               : pma_malloc_typed(pool, span->type, 0);
+}
+
+/* What malloc can tell of a pool that was just opened: its spans, and which of their blocks are in use. */
+static uint64_t heap_number(const pma_pool *pool, const struct reached *reached)
+{
+    uint64_t number = HEAP_NUMBERS;
+    for (uint32_t page = 0; page < pool->heap.page_heap.pages; page++)
+        number = (number ^ pool->heap.table[page]) * UINT64_C(0x9e3779b97f4a7c15) + (number >> 32);
+    for (unsigned i = 0; i < reached->count; i++)
+        number = (number ^ (uintptr_t)(reached->block[i].start - pool->heap.base)) * UINT64_C(0x9e3779b97f4a7c15) +
+                 (number >> 32);
+    return number;
+}
+
+/* The pool has no page left: what malloc still gives comes from the spans that there are, whatever their blocks. */
+static void fill_spans(pma_pool *pool, struct reached *all, bool completely)
+{
+    uint32_t page = 0, blocks = 0, had = 0;
+    for (const struct span *span; (span = span_next(&pool->heap, &page)) != NULL;) {
+        if (span->kind != SPAN_SMALL)
+            continue;
+        for (unsigned n = completely ? REACHED_MAX : FEW_BLOCKS; n > 0; n--)
+            if (!add_filling(pool, all, another_of(pool, span), 1))
+                break;
+        blocks += span->blocks;
+    }
+    for (unsigned i = 0; i < all->count; i++)
+        had += all->block[i].bytes <= SIZE_CLASS_MAX_BYTES;
+    if (had > blocks || (completely && had != blocks))
+        oracle_fail(ORACLE_EXHAUSTION, "the pool is full: of %u small blocks, %u are in use or were handed out", blocks,
+                    had);
 }
 
 /* Everything that is left is handed out: nothing twice, nothing that is in use, and nothing is missing. */
 static void check_exhaustion(pma_pool *pool, struct reached *all)
 {
-    add_filling(pool, all, FILL_BYTES, REACHED_MAX);
+    bool completely = explorer_new(heap_number(pool, all));
+    fill_pages(pool, all);
     struct pma_stats stats = statistics(pool);
     if (stats.pages_total != stats.pages_capacity || stats.largest_free_run >= FILL_BYTES)
-        explorer_fail("malloc fails, but %" PRIu64 " of %" PRIu64 " pages are in the file, and %" PRIu64
-                      " bytes are free in one run",
-                      stats.pages_total, stats.pages_capacity, stats.largest_free_run);
-    add_filling(pool, all, 1024, 160);
-    add_filling(pool, all, 64, 256);
+        oracle_fail(ORACLE_EXHAUSTION,
+                    "malloc fails, but %" PRIu64 " of %" PRIu64 " pages are in the file, and %" PRIu64
+                    " bytes are free in one run",
+                    stats.pages_total, stats.pages_capacity, stats.largest_free_run);
+    fill_spans(pool, all, completely);
     qsort(all->block, all->count, sizeof *all->block, by_start);
     for (unsigned i = 1; i < all->count; i++)
         if (all->block[i - 1].start + all->block[i - 1].bytes > all->block[i].start)
-            explorer_fail("a block was handed out that overlaps another one in use (offset %#tx)",
-                          all->block[i].start - pool->heap.base);
+            oracle_fail(ORACLE_EXHAUSTION, "a block was handed out that overlaps another one in use (offset %#tx)",
+                        all->block[i].start - pool->heap.base);
 }
 
 static void check_empty(pma_pool *pool, struct reached *scratch)
 {
     struct pma_stats stats = statistics(pool);
     if (stats.total.inuse_objects != 0 || stats.root_count != 0)
-        explorer_fail("all was freed and the pool closed; now %" PRIu64 " blocks are in use, and %" PRIu32 " roots",
-                      stats.total.inuse_objects, stats.root_count);
+        oracle_fail(ORACLE_EXHAUSTION,
+                    "all was freed and the pool closed; now %" PRIu64 " blocks are in use, and %" PRIu32 " roots",
+                    stats.total.inuse_objects, stats.root_count);
     scratch->count = 0;
-    add_filling(pool, scratch, FILL_BYTES, REACHED_MAX);
+    fill_pages(pool, scratch);
     uint64_t most = stats.pages_capacity / (FILL_BYTES / PAGE_BYTES);
     if (scratch->count != most)
-        explorer_fail("an empty pool of %" PRIu64 " pages has room for %" PRIu64 " blocks; it gave %u",
-                      stats.pages_capacity, most, scratch->count);
+        oracle_fail(ORACLE_EXHAUSTION, "an empty pool of %" PRIu64 " pages has room for %" PRIu64 " blocks; it gave %u",
+                    stats.pages_capacity, most, scratch->count);
 }
 
 static void check_life_goes_on(pma_pool *pool, unsigned level, struct reached *all, void (*clear)(pma_pool *pool))
@@ -174,7 +276,7 @@ static void check_life_goes_on(pma_pool *pool, unsigned level, struct reached *a
     for (unsigned i = 0; i < all->count; i++)
         pma_free(pool, all->block[i].start);
     if (pma_close(pool) < 0)
-        explorer_fail("the pool does not close: %s", pma_error_detail());
+        oracle_fail(ORACLE_EXHAUSTION, "the pool does not close: %s", pma_error_detail());
     pool = oracle_open(level);
     check_empty(pool, all);
     pool_abandon(pool);
@@ -185,8 +287,7 @@ void oracle_continue(pma_pool *pool, unsigned level, struct reached *reached, vo
     explorer_returned();
     explorer_quiet();
     if (explorer_new(medium_fingerprint(level) ^ CONTINUED)) {
-        if (oracle_asks(ORACLE_EXACT))
-            check_statistics(pool, reached);
+        check_statistics(pool, reached);
         check_second_recovery(&pool, level);
         check_replicas(&pool, level, reached);
         if (oracle_asks(ORACLE_EXHAUSTION)) {

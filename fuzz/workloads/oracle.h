@@ -5,7 +5,7 @@
 
 #include "workload.h"
 
-#define REACHED_MAX 4096u
+#define REACHED_MAX 16384u
 
 /* The blocks that a check has found by following the program's own pointers. */
 struct reached {
@@ -18,6 +18,18 @@ struct reached {
 
 struct pma_options oracle_options(void);
 const char *oracle_path(unsigned level);
+
+/* Words of the points, with which their failures begin: "roots: ..." */
+extern const char *const oracle_names[ORACLE_POINTS];
+
+/* The point has found something: explorer_fail, or nothing if that point is switched off. Then the caller goes on as if all were
+ * well, and where it cannot, ends the check with oracle_pass. */
+void oracle_fail(enum oracle_point point, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* A check runs in here, so that oracle_pass can end it. */
+void oracle_judge(unsigned level, void (*judge)(unsigned level));
+/* Nothing more can be said of this state: abandons the pool, if it is open. */
+void oracle_pass(pma_pool *pool) __attribute__((noreturn));
 
 /* Opens the pool of a level; fails if it does not open. */
 pma_pool *oracle_open(unsigned level);
