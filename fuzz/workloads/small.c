@@ -428,7 +428,7 @@ static void operate(unsigned thread, unsigned operation)
     now.before = now.after;
     if (operation == OP_CRASH)
         begin_counting();
-    else
+    else if (explorer_visits())
         check_counts();
 }
 
