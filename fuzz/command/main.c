@@ -2,25 +2,30 @@
 /* pmemalloc-crash: the crash tests of the library and of the engine in examples/kv. */
 #include "command.h"
 
-static const struct workload *const workloads[] = {&workload_small, NULL};
+static const struct workload *const workloads[] = {&workload_small, &workload_create, &workload_kv, &workload_kv_merge,
+                                                   NULL};
 
-#define ADR                                                                                                            \
-    {                                                                                                                  \
-        .platform = MEDIUM_ADR                                                                                         \
-    }
 static const struct job jobs[] = {
-    {&workload_small, ADR, 2, 4, 0},
+    {&workload_small, {.platform = MEDIUM_ADR}, 2, 4, 0},
     {&workload_small, {.platform = MEDIUM_ADR, .tear = true}, 2, 2, 0},
     {&workload_small, {.platform = MEDIUM_ADR, .drains = true}, 2, 2, 0},
     {&workload_small, {.platform = MEDIUM_EADR}, 2, 2, 0},
     {&workload_small, {.platform = MEDIUM_MSYNC}, 2, 2, 0},
-    {&workload_small, ADR, 3, 0, 24},
+    {&workload_create, {.platform = MEDIUM_ADR}, 2, 2, 0},
+    {&workload_kv, {.platform = MEDIUM_ADR}, 2, 1, 0},
+    {&workload_kv_merge, {.platform = MEDIUM_ADR}, 2, 1, 0},
+    {&workload_small, {.platform = MEDIUM_ADR}, 3, 0, 24},
+    {&workload_small, {.platform = MEDIUM_ADR, .tear = true}, 2, 0, 12},
+    {&workload_kv, {.platform = MEDIUM_ADR}, 2, 0, 8},
+    {&workload_kv_merge, {.platform = MEDIUM_ADR}, 2, 0, 8},
     {0},
 };
 
 static const struct job mutation_jobs[] = {
-    {&workload_small, ADR, 2, 2, 60},
+    {&workload_small, {.platform = MEDIUM_ADR}, 2, 2, 60},
     {&workload_small, {.platform = MEDIUM_ADR, .tear = true}, 1, 1, 10},
+    {&workload_kv, {.platform = MEDIUM_ADR}, 1, 1, 4},
+    {&workload_kv_merge, {.platform = MEDIUM_ADR}, 1, 1, 4},
     {0},
 };
 

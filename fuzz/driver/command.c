@@ -25,6 +25,7 @@ static const char doc[] =
 static const struct argp_option options[] = {
     {"workload", 'w', "NAME", 0, "only this workload", 0},
     {"time", 't', "SECONDS", 0, "how long (60); complete sequences are not cut short", 0},
+    {"states", 'S', "N", 0, "and then until so many states have been seen", 0},
     {"length", 'l', "N", 0, "complete sequences only up to this length", 0},
     {"threads", 'n', "N", 0, "processes at once (as many as there are cores)", 0},
     {"seed", 's', "N", 0, "of the random sequences (by the clock)", 0},
@@ -51,6 +52,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
         break;
     case 't':
         command->seconds = strtod(value, NULL);
+        break;
+    case 'S':
+        command->states = strtoull(value, NULL, 10);
         break;
     case 'l':
         command->length = (unsigned)strtoul(value, NULL, 10);

@@ -21,6 +21,7 @@ struct command {
     const struct job *mutation_jobs;         /* what a mutant has to survive */
     unsigned threads;                        /* child processes at once */
     double seconds;
+    uint64_t states; /* random cases go on until so many states have been seen, if the time is up before */
     uint64_t seed;
     const char *directory; /* for replay files */
     bool json, quiet;

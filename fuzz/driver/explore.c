@@ -7,6 +7,7 @@
 #include "report.h"
 #include "worker.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -121,6 +122,7 @@ static void explore_share(void *argument)
         if (wanted(command, job) && job->exhaustive != 0)
             run_exhaustive(&progress, job);
     }
+    worker_complete();
     while (any_random && progress.more && seconds_now() < share->deadline)
         for (const struct job *job = command->jobs; job->workload != NULL && progress.more; job++)
             if (wanted(command, job) && job->random != 0 && seconds_now() < share->deadline) {
@@ -164,6 +166,24 @@ static uint64_t all_states(const struct totals *totals)
     return states;
 }
 
+/* Those of children that still run included. */
+static struct totals so_far(const struct command *command, const struct totals *done, const struct worker *workers)
+{
+    struct totals totals = *done;
+    for (unsigned i = 0; i < command->threads; i++)
+        if (workers[i].pid != 0)
+            add_report(&totals, workers[i].report);
+    return totals;
+}
+
+static bool all_complete(const struct command *command, const struct worker *workers)
+{
+    for (unsigned i = 0; i < command->threads; i++)
+        if (workers[i].pid != 0 && !atomic_load(&workers[i].report->complete))
+            return false;
+    return true;
+}
+
 static double rate(const struct totals *totals)
 {
     return totals->cpu_seconds > 0 ? (double)all_states(totals) / totals->cpu_seconds : 0;
@@ -174,10 +194,7 @@ static void show_progress(const struct command *command, const struct totals *do
 {
     if (command->quiet || !isatty(STDERR_FILENO))
         return;
-    struct totals totals = *done;
-    for (unsigned i = 0; i < command->threads; i++)
-        if (workers[i].pid != 0)
-            add_report(&totals, workers[i].report);
+    struct totals totals = so_far(command, done, workers);
     fprintf(stderr, "\r%5.0f s  %" PRIu64 " cases, %" PRIu64 " crash states, %" PRIu64 " failures \033[K",
             seconds_now() - since, totals.cases, all_states(&totals), done->failures);
 }
@@ -210,7 +227,8 @@ static void explore_all(const struct command *command, struct totals *totals)
     double begin = seconds_now();
     unsigned running = 0;
     for (unsigned i = 0; i < command->threads; i++) {
-        shares[i] = (struct share){command, i, begin + command->seconds, 0, command->seed + i};
+        double deadline = command->states == 0 ? begin + command->seconds : INFINITY; /* then the parent says when */
+        shares[i] = (struct share){command, i, deadline, 0, command->seed + i};
         worker_init(&workers[i]);
         worker_start(&workers[i], explore_share, &shares[i], PATIENCE_SECONDS);
         running++;
@@ -227,7 +245,10 @@ static void explore_all(const struct command *command, struct totals *totals)
             else
                 running--;
         }
-        if (totals->failures >= command->failures_max)
+        struct totals now = so_far(command, totals, workers);
+        bool enough = command->states != 0 && seconds_now() - begin >= command->seconds &&
+                      all_states(&now) >= command->states && all_complete(command, workers);
+        if (enough || totals->failures >= command->failures_max)
             for (unsigned i = 0; i < command->threads; i++)
                 atomic_store(&workers[i].report->stop, true);
     }

@@ -72,7 +72,8 @@ static unsigned say_line(struct text *text, unsigned k, uint32_t l, bool lost_on
     const struct line *line = &levels[k].lines[l];
     const uint64_t *found = (const uint64_t *)(const void *)(levels[k + 1].memory + (size_t)l * LINE_BYTES);
     unsigned said = 0;
-    if (view->run != levels[k + 1].run || view->generation != levels[k + 1].generation || medium_independent[l] == LINE_INDEPENDENT)
+    if (view->run != levels[k + 1].run || view->generation != levels[k + 1].generation ||
+        medium_independent[l] == LINE_INDEPENDENT)
         return 0;
     for (uint32_t i = 0; i < line->count; i++) {
         const struct step *step = &line->steps[i];

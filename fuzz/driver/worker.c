@@ -170,6 +170,11 @@ bool worker_case(const struct test_case *test)
     return !atomic_load_explicit(&mine->stop, memory_order_relaxed);
 }
 
+void worker_complete(void)
+{
+    atomic_store(&mine->complete, true);
+}
+
 /* ---- one case ---- */
 
 static void try_body(void *argument)

@@ -17,9 +17,10 @@
 struct worker_report {
     struct explorer_counts explorer;
     struct medium_counts medium;
-    uint64_t cases;     /* that have ended */
-    double cpu_seconds; /* of this child, while it explored */
-    _Atomic bool stop;  /* the parent asks for an end after the case at hand */
+    uint64_t cases;        /* that have ended */
+    double cpu_seconds;    /* of this child, while it explored */
+    _Atomic bool complete; /* all sequences that have to be run have been */
+    _Atomic bool stop;     /* the parent asks for an end after the case at hand */
     bool failed;
     struct test_case failing; /* with the way to the state */
     char message[400];
@@ -43,6 +44,8 @@ int worker_wait(struct worker *worker);
 int worker_poll(struct worker *worker);
 void worker_kill(struct worker *worker);
 
+/* In the child: what has to be run has been. */
+void worker_complete(void);
 /* In the child: runs one case, counts it. False when the parent wants it to stop. */
 bool worker_case(const struct test_case *test);
 
