@@ -10,7 +10,7 @@ set(crash_flags_clang ${crash_flags_common} "SHELL:-mllvm -tsan-instrument-func-
     "SHELL:-mllvm -tsan-instrument-read-before-write=1")
 # gcc copies small ranges without telling, unless it may not know what memcpy does.
 set(crash_flags_gcc ${crash_flags_common} --param=tsan-instrument-func-entry-exit=0 -fno-builtin-memcpy
-    -fno-builtin-memset -fno-builtin-memmove -fno-builtin-memcmp)
+    -fno-builtin-memset -fno-builtin-memmove -fno-builtin-memcmp -Wno-tsan)
 if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
     set(crash_flags -O2 ${crash_flags_clang})
 else()

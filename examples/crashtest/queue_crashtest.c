@@ -6,11 +6,11 @@
 enum { PUT, TAKE, OPERATIONS };
 static const char *const names[OPERATIONS] = {"put", "take"};
 static pma_pool *pool; /* of the operations; a check has its own */
-static long puts;      /* the n-th put puts n */
+static long put_count; /* the n-th put put_count n */
 
 static void begin(void)
 {
-    puts = 0;
+    put_count = 0;
 }
 
 static void *open_queue(pma_pool *opened)
@@ -24,9 +24,9 @@ static int operate(void *queue, unsigned operation)
     long number;
     if (operation == TAKE)
         return !queue_take(pool, queue, &number);
-    if (!queue_put(pool, queue, puts + 1))
+    if (!queue_put(pool, queue, put_count + 1))
         return 1;
-    puts++;
+    put_count++;
     return 0;
 }
 

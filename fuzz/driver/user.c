@@ -161,7 +161,7 @@ static void check(unsigned level)
 
 static const char *name_of(const struct pma_crash_test *test, unsigned operation)
 {
-    static char numbers[OPERATIONS_MAX][4];
+    static char numbers[OPERATIONS_MAX][12];
     if (operation >= test->operations)
         return operation == test->operations ? "(close)" : "(crash)";
     if (test->operation_names != NULL)

@@ -186,7 +186,7 @@ static void add_step(unsigned k, uint32_t l, const struct step *step)
     medium_counts.steps++;
 }
 
-void medium_apply(content line, const struct step *step)
+void medium_apply(line_content line, const struct step *step)
 {
     line[step->word] = (line[step->word] & ~step->mask) | (step->value & step->mask);
 }

@@ -62,13 +62,13 @@ struct line {
     uint32_t at; /* in `dirty` */
 };
 
-typedef uint64_t content[LINE_WORDS];
+typedef uint64_t line_content[LINE_WORDS];
 
 /* What a level may find in a line of the medium. */
 struct view {
     uint64_t generation, run; /* for which `possible` and `left` were filled in */
-    content *possible;        /* at the start of each run */
-    content *left; /* and what agrees with the choices of this run; durable steps of this level are applied */
+    line_content *possible;   /* at the start of each run */
+    line_content *left; /* and what agrees with the choices of this run; durable steps of this level are applied */
     uint32_t possible_count, left_count;
     uint64_t print;  /* hash of `possible` */
     uint8_t settled; /* words that are fixed, bit w */
@@ -84,7 +84,7 @@ struct level {
     uint32_t *unfenced[THREADS_MAX], unfenced_count[THREADS_MAX];
     uint32_t *opened, opened_count; /* lines with open = 1 */
     uint32_t *undo, undo_count;     /* lines changed in this run, or since medium_begin for level 0 */
-    content *undo_content;
+    line_content *undo_content;
     uint64_t *undo_run;
     uint64_t run, generation;
     uint32_t groups;

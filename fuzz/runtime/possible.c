@@ -11,11 +11,11 @@
 /* ---- all contents ---- */
 
 struct contents {
-    content *item;
+    line_content *item;
     uint32_t count, room;
 };
 
-static void add(struct contents *contents, const content line)
+static void add(struct contents *contents, const line_content line)
 {
     if (contents->count == CONTENTS_MAX) {
         medium_counts.cut_contents++;
@@ -31,9 +31,9 @@ static void add(struct contents *contents, const content line)
 }
 
 /* Every proper, non-empty subset of `count` unordered steps, over `line`. */
-static void add_subsets(struct contents *contents, const content line, const struct step *steps, uint32_t count)
+static void add_subsets(struct contents *contents, const line_content line, const struct step *steps, uint32_t count)
 {
-    content with;
+    line_content with;
     if (count > GROUP_MAX) {
         medium_counts.cut_contents++;
         for (uint32_t i = 0; i < count; i++) {
@@ -58,9 +58,9 @@ static void add_subsets(struct contents *contents, const content line, const str
 }
 
 /* `first`, and what the steps of the line make of it one by one. */
-static void add_prefixes(struct contents *contents, const content first, const struct line *line)
+static void add_prefixes(struct contents *contents, const line_content first, const struct line *line)
 {
-    content now;
+    line_content now;
     memcpy(now, first, LINE_BYTES);
     add(contents, now);
     for (uint32_t i = 0; i < line->count;) {
@@ -100,7 +100,7 @@ static void enumerate(unsigned k, uint32_t l, struct view *view)
         for (uint32_t i = 0; i < base->left_count; i++)
             add_prefixes(&contents, base->left[i], &below->lines[l]);
     } else {
-        const content *durable = (const content *)(const void *)(levels[k].memory + (size_t)l * LINE_BYTES);
+        const line_content *durable = (const line_content *)(const void *)(levels[k].memory + (size_t)l * LINE_BYTES);
         add_prefixes(&contents, *durable, &below->lines[l]);
     }
     view->possible = contents.item;
@@ -247,7 +247,7 @@ static uint64_t line_print(unsigned k, uint32_t l)
     if (view->generation != levels[k].generation || view->run != levels[k].run || !view->changed)
         return view->print;
     uint64_t hash = l;
-    content now, last;
+    line_content now, last;
     for (uint32_t i = 0; i < view->left_count; i++) {
         for (unsigned w = 0; w < LINE_WORDS; w++)
             now[w] = (view->settled >> w & 1) != 0 ? memory[w] : view->left[i][w];
@@ -269,9 +269,11 @@ static uint64_t print_of_possible(unsigned k, uint32_t l)
         hash = hash_line(l, durable);
     else if (base->generation != levels[k - 1].generation || base->run != levels[k - 1].run || !base->changed)
         hash = base->print;
-    else
-        for (uint32_t i = hash = 0; i < base->left_count; i++)
+    else {
+        hash = 0;
+        for (uint32_t i = 0; i < base->left_count; i++)
             hash = hash_line(hash + l, base->left[i]);
+    }
     for (uint32_t i = 0; i < line->count; i++) {
         const struct step *step = &line->steps[i];
         bool joined = i > 0 && step->group != 0 && step->group == step[-1].group; /* the number itself means nothing */
@@ -280,7 +282,7 @@ static uint64_t print_of_possible(unsigned k, uint32_t l)
     return hash;
 }
 
-static uint64_t line_print_before(unsigned k, uint32_t l, const content before)
+static uint64_t line_print_before(unsigned k, uint32_t l, const line_content before)
 {
     return levels[k].open[l] ? levels[k].views[l].print : hash_line(l, before);
 }

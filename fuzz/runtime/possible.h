@@ -17,6 +17,6 @@ void possible_apply(unsigned k, uint32_t l, const struct step *step);
 /* medium.c, for possible.c */
 void *medium_zeroes(size_t bytes);
 void medium_save(unsigned k, uint32_t l);
-void medium_apply(content line, const struct step *step);
+void medium_apply(line_content line, const struct step *step);
 
 #endif

@@ -245,7 +245,7 @@ static void retire(unsigned slot)
 static void retire_batch(void)
 {
     pma_ptr *slots[2] = {&now.table->slot[SLOT_LEAF], &now.table->slot[SLOT_LARGE]};
-    now.frees += (*slots[0] != 0) + (*slots[1] != 0);
+    now.frees += (*slots[0] != 0 ? 1u : 0u) + (*slots[1] != 0 ? 1u : 0u);
     memset(&now.after.slot[SLOT_LEAF], 0, sizeof now.after.slot[0]);
     memset(&now.after.slot[SLOT_LARGE], 0, sizeof now.after.slot[0]);
     pma_retire_batch(now.pool, slots, 2);
