@@ -2,6 +2,7 @@
 #include "schedule.h"
 #include "explorer.h"
 #include "medium.h"
+#include "pm/thread.h"
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -20,7 +21,8 @@ static struct {
 static struct schedule plan;
 static unsigned next_preemption;
 static void (*body)(unsigned thread);
-static sem_t left_body; /* counts those that have left their bodies, of which the last is `ending` */
+static sem_t
+    left_body; /* counts those that are ready, and those that have left their bodies, of which the last is `ending` */
 static unsigned ending;
 
 static void wait_for_turn(unsigned thread)
@@ -46,10 +48,14 @@ static unsigned runnable_from(unsigned thread)
 static void switch_to(unsigned thread)
 {
     unsigned self = medium_thread;
+    const void *site = medium_site, *caller = medium_caller;
     if (thread == self)
         return;
+    medium_site = medium_caller = NULL;
     sem_post(&threads[thread].turn);
     wait_for_turn(self);
+    medium_site = site;
+    medium_caller = caller;
 }
 
 /* In a check the other threads stay where they are: they have crashed. */
@@ -98,6 +104,9 @@ static void *run_thread(void *argument)
 {
     unsigned self = (unsigned)(uintptr_t)argument;
     wait_for_turn(self);
+    pm_thread_get(); /* a crash inside would find the thread's block half made, as no process that recovers does */
+    sem_post(&left_body);
+    wait_for_turn(self);
     body(self);
     medium_settle();
     for (unsigned i = 0; i < plan.threads; i++)
@@ -107,6 +116,19 @@ static void *run_thread(void *argument)
     ending = self;
     sem_post(&left_body);
     return NULL;
+}
+
+/* One after the other, without crash points. */
+static void make_ready(void)
+{
+    bool recording = levels[0].recording;
+    levels[0].recording = false;
+    for (unsigned i = 0; i < plan.threads; i++) {
+        sem_post(&threads[i].turn);
+        while (sem_wait(&left_body) != 0)
+            ;
+    }
+    levels[0].recording = recording;
 }
 
 void schedule_run(const struct schedule *schedule, void (*new_body)(unsigned thread))
@@ -124,6 +146,7 @@ void schedule_run(const struct schedule *schedule, void (*new_body)(unsigned thr
             exit(2);
         }
     }
+    make_ready();
     schedule_active = true;
     for (unsigned next; (next = runnable_from(0)) < plan.threads;) {
         sem_post(&threads[next].turn);
