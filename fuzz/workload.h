@@ -32,13 +32,14 @@ struct workload {
     const char *(*operation_name)(unsigned operation);
     const char *const *operation_names; /* if there is no such function */
     const void *argument;               /* of whoever made the workload: case_workload()->argument */
-    uint64_t (*context)(void); /* a number for all that `check` compares with */
+    uint64_t (*context)(void);          /* a number for all that `check` compares with */
     /* Cases that chance finds too late: sequences that end with CASE_END; NULL at the end, or no array. */
     const uint8_t *const *scripts;
     void (*observe)(void); /* what another thread may see at any moment of an operation; or NULL */
 };
 
-extern const struct workload workload_small, workload_create, workload_kv, workload_kv_merge, workload_threads, workload_random;
+extern const struct workload workload_small, workload_create, workload_kv, workload_kv_merge, workload_planted_fence,
+    workload_threads, workload_random;
 
 /* The points of the oracle; each can be switched off, to see which bugs only it finds. */
 enum oracle_point {
