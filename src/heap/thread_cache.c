@@ -285,6 +285,9 @@ void caches_close(struct heap *heap)
 
 void caches_forget(struct heap *heap)
 {
+    /* In a forked child the fork has done it, and the list leads to memory that may be another cache by now. */
+    if (atomic_load_explicit(&heap->disowned, memory_order_relaxed))
+        return;
     lock_acquire(&caches_lock);
     while (heap->caches != NULL) {
         struct thread_cache *cache = heap->caches;
