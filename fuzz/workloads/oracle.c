@@ -197,11 +197,18 @@ static void fill_pages(pma_pool *pool, struct reached *all)
         ;
 }
 
+/* As long a tail as the span's blocks hold. */
+static size_t tail_of(const pma_pool *pool, const struct span *span)
+{
+    const struct type_layout *layout = &pool->heap.types.layouts[span->type];
+    return layout->tail_stride != 0 ? (span->block_bytes - layout->tail_offset) / layout->tail_stride : 0;
+}
+
 static void *another_of(pma_pool *pool, const struct span *span)
 {
     return span->type == PMA_TYPE_CONSERVATIVE ? pma_malloc(pool, span->block_bytes)
            : span->type == PMA_TYPE_LEAF       ? pma_malloc_leaf(pool, span->block_bytes)
-                                               : pma_malloc_typed(pool, span->type, 0);
+                                               : pma_malloc_typed(pool, span->type, tail_of(pool, span));
 }
 
 /* What malloc can tell of a pool that was just opened: its spans, and which of their blocks are in use. */
