@@ -578,12 +578,16 @@ static void fork_and_die(void *arg)
 {
     const struct waiting *w = arg;
     char byte;
+    int born[2];
     pma_pool *pool = open_pool_at(w->path, 0);
     CHECK(pool != NULL);
+    CHECK_EQUAL(pipe(born), 0);
     if (fork() == 0) {
+        (void)!write(born[1], "x", 1);
         (void)!read(w->ends[0], &byte, 1);
         _exit(0);
     }
+    CHECK_EQUAL(read(born[0], &byte, 1), 1); /* it has let go of the lock: that is the first thing it does */
     die();
 }
 
