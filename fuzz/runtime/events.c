@@ -145,7 +145,10 @@ void __tsan_read_range(const void *address, size_t bytes)
 void __tsan_write_range(void *address, size_t bytes);
 void __tsan_write_range(void *address, size_t bytes)
 {
-    dram_touch(address, bytes);
+    if (bytes <= 16) /* gcc's word for a store that is not aligned */
+        store(address, bytes, STORE_PLAIN, SITE);
+    else
+        dram_touch(address, bytes);
 }
 /* C++ */
 void __tsan_vptr_update(void **address, void *value);
