@@ -5,22 +5,19 @@
 #     build/fuzz/bin/fuzz_crash -max_len=40 NEW-INPUTS fuzz/corpus/crash
 
 if(PMA_BUILD_FUZZERS)
-    set(guided_coverage -fsanitize=fuzzer-no-link -fno-sanitize-coverage=trace-cmp)
     add_library(guided_library OBJECT ${crash_library_sources} fuzz/runtime/file.c)
     target_include_directories(guided_library PUBLIC include src fuzz/runtime)
     target_link_libraries(guided_library PRIVATE pmemalloc_flags PUBLIC PkgConfig::PMEM PkgConfig::NUMA Threads::Threads)
-    add_library(guided_workloads OBJECT ${crash_workload_sources})
-    target_include_directories(guided_workloads PRIVATE include src fuzz examples/kv fuzz/runtime)
-    target_link_libraries(guided_workloads PRIVATE pmemalloc_flags)
     add_library(guided_kv OBJECT examples/kv/kv.c examples/kv/kv_verify.c)
     target_include_directories(guided_kv PUBLIC examples/kv include)
     target_link_libraries(guided_kv PRIVATE pmemalloc_flags)
-    foreach(part guided_library guided_workloads guided_kv)
-        target_compile_options(${part} PRIVATE ${crash_flags} ${guided_coverage})
+    foreach(part guided_library guided_kv) # what counts is where the library goes, not where the checks do
+        target_compile_options(${part} PRIVATE ${crash_flags})
+        set_target_properties(${part} PROPERTIES C_COMPILER_LAUNCHER ${CMAKE_SOURCE_DIR}/cmake/cover-last)
     endforeach()
     crash_combine(guided_library LINK ${crash_wrap_waist} RENAME ${crash_rename_library})
     # afl-clang-fast adds its coverage to whatever it compiles, unless it is told not to.
-    foreach(part crash_runtime crash_bulk)
+    foreach(part crash_runtime crash_bulk crash_workloads)
         set_target_properties(${part} PROPERTIES C_COMPILER_LAUNCHER "${CMAKE_COMMAND};-E;env;AFL_NOOPT=1")
     endforeach()
     # The engine. clang's option for it would bring a memcmp of its own as well, and the crash tests have theirs.
@@ -55,7 +52,7 @@ function(guided_fuzzer name)
         set(combined ${CMAKE_CURRENT_BINARY_DIR}/guided_library.o ${CMAKE_CURRENT_BINARY_DIR}/crash_runtime.o)
         set_source_files_properties(${combined} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
         guided_program(fuzz_${name} SOURCES fuzz/fuzzers/${name}.c
-            OBJECTS ${combined} $<TARGET_OBJECTS:crash_bulk> $<TARGET_OBJECTS:guided_workloads>
+            OBJECTS ${combined} $<TARGET_OBJECTS:crash_bulk> $<TARGET_OBJECTS:crash_workloads>
                 $<TARGET_OBJECTS:guided_kv>
             LIBRARIES ${guided_engine} PkgConfig::NUMA PkgConfig::DW Threads::Threads LINK_OPTIONS ${crash_link_flags})
     endif()

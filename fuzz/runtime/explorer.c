@@ -58,7 +58,7 @@ void explorer_visit(bool visit)
 
 bool explorer_visits(void)
 {
-    return visiting;
+    return visiting && (guide == NULL || !guide->brief);
 }
 
 void explorer_replay(const struct trail trail[LEVELS], unsigned last)
@@ -143,6 +143,8 @@ static void grow_seen(void)
 
 bool explorer_new(uint64_t number)
 {
+    if (guide != NULL && guide->brief)
+        return false;
     if (seen.count * 2 >= seen.room)
         grow_seen();
     bool new = insert(seen.number, seen.room, number != 0 ? number : 1);

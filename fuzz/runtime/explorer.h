@@ -80,6 +80,7 @@ void explorer_init(explorer_check check, explorer_failed failed);
 /* A new case: crash points count from 1 again, and are visited or only counted. */
 void explorer_start(bool visit);
 void explorer_visit(bool visit);
+/* Whether what is costly is to be checked: at level 0, where crashes are visited. */
 bool explorer_visits(void);
 /* The same way again: of each level only the point of `trail` is visited, with its choices. */
 void explorer_replay(const struct trail trail[LEVELS], unsigned last);
@@ -88,6 +89,8 @@ struct explorer_guide {
     /* Asked at each crash point that is visited; last: the case ends here. */
     bool (*crashes)(unsigned level, bool last);
     uint32_t (*choose)(unsigned level, uint32_t count); /* 0 .. count - 1 */
+    /* What follows from an image alone is as good as known (explorer_new says so), and no figures are asked for on the way. */
+    bool brief;
 };
 void explorer_guided(const struct explorer_guide *guide);
 /* The case ends: for a guided one another crash point, even if nothing is pending. */

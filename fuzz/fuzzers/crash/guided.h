@@ -9,7 +9,9 @@
  *     the rest          what of the stores that were not durable has survived: choices, in the order in which recovery
  *                       asks, over and over again; none: the first of each, which is that nothing has
  *
- * Every input is a case, and each byte of it stays what it is when those before it change little.
+ * Every input is a case, and each byte of it stays what it is when those before it change little. What follows from the recovered
+ * image alone (statistics, exhaustion, a second recovery, ...) is checked for some of the inputs, always the same ones, and for
+ * all of them in a replay.
  */
 #ifndef CRASH_GUIDED_H
 #define CRASH_GUIDED_H
