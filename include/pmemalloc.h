@@ -94,7 +94,7 @@ PMA_API void *pma_malloc_leaf(pma_pool *pool, size_t size);
 
 /*
  * A block of a registered type, with room for `tail_count` elements of its tail. If those have pointer fields, room beyond the
- * last element is durable zeroes with the next fence, so that recovery finds no old pointers in it; the rest is undefined.
+ * last element is zero, durably, so that recovery finds no old pointers in it; the rest is undefined.
  */
 PMA_API void *pma_malloc_typed(pma_pool *pool, pma_type_id type, size_t tail_count);
 

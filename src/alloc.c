@@ -95,9 +95,10 @@ static bool tail_end(const struct type_layout *layout, size_t tail_count, size_t
 }
 
 /* Recovery takes the tail to run to the end of the block: where the program has no elements, there must be no old
- * pointers, durably. Mostly there are none: reading is cheaper than flushing. */
+ * pointers, durably, whichever thread links the block. Mostly there are none: reading is cheaper than flushing. */
 static void clear_tail_room(pma_pool *pool, const struct type_layout *layout, char *block, size_t from, size_t to)
 {
+    bool cleared = false;
     if (layout->tail_field_count == 0)
         return;
     if (from < layout->tail_offset)
@@ -105,10 +106,13 @@ static void clear_tail_room(pma_pool *pool, const struct type_layout *layout, ch
     for (uint64_t *word = (uint64_t *)(void *)(block + (from + 7) / 8 * 8); word < (uint64_t *)(void *)(block + to);
          word++) {
         if (*word != 0) {
-            pm_store8(&pool->heap.pm, word, 0);
+            pm_write8(&pool->heap.pm, word, 0);
             pm_flush(&pool->heap.pm, word, sizeof *word);
+            cleared = true;
         }
     }
+    if (cleared)
+        pm_drain(&pool->heap.pm);
 }
 
 /* Room for the fixed part and for `used` bytes, of which the rest is tail room. */

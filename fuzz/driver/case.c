@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "case.h"
+#include "checkpoint.h"
 #include "dram.h"
 #include "file.h"
 #include "media/format.h"
@@ -96,33 +97,90 @@ static void run_thread(unsigned thread)
     }
 }
 
-void case_run(const struct test_case *test)
+/* The case before, as far as the checkpoint. */
+static struct {
+    const struct workload *workload;
+    struct medium_options medium;
+    unsigned count;
+    uint8_t operation[CASE_MAX];
+} before;
+
+static void begin(const struct test_case *test)
 {
+    before.workload = NULL;
     running = test;
     if (test->last != 0)
         explorer_replay(test->trail, test->last);
     else
         explorer_start(false);
-    bool visit = test->last != 0;
     explorer_options.depth = test->depth;
     medium_restart();
     dram_reset();
-    explorer_visit(visit || test->visit_from == 0);
+    explorer_visit(test->last != 0 || test->visit_from == 0);
     test->workload->open();
     returned();
+}
+
+static void operate(const struct test_case *test, unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++) {
+        explorer_visit(test->last != 0 || i + 1 >= test->visit_from);
+        test->workload->operate(0, test->operation[i]);
+        returned();
+    }
+}
+
+static void end(const struct test_case *test)
+{
+    explorer_ended();
+    explorer_visit(false);
+    test->workload->abandon();
+}
+
+void case_run(const struct test_case *test)
+{
+    begin(test);
     if (test->schedule.threads > 0) {
         explorer_visit(true);
         schedule_run(&test->schedule, run_thread);
         medium_complete(false);
+    } else {
+        operate(test, 0, test->count);
     }
-    for (unsigned i = 0; i < test->count && test->schedule.threads == 0; i++) {
-        explorer_visit(visit || i + 1 >= test->visit_from);
-        test->workload->operate(0, test->operation[i]);
-        returned();
+    end(test);
+}
+
+static bool begins_alike(const struct test_case *test)
+{
+    return before.workload == test->workload && before.count < test->count &&
+           before.medium.platform == test->medium.platform && before.medium.drains == test->medium.drains &&
+           before.medium.tear == test->medium.tear && memcmp(before.operation, test->operation, before.count) == 0;
+}
+
+static void remember(const struct test_case *test, unsigned count)
+{
+    before.workload = test->workload;
+    before.medium = test->medium;
+    before.count = count;
+    memcpy(before.operation, test->operation, count);
+    checkpoint_take(test->workload->state.at, test->workload->state.bytes);
+}
+
+void case_run_last(const struct test_case *test)
+{
+    unsigned last = test->count - 1, from = 0;
+    if (begins_alike(test)) {
+        running = test;
+        checkpoint_return();
+        from = before.count;
+    } else {
+        begin(test);
     }
-    explorer_ended();
-    explorer_visit(false);
-    test->workload->abandon();
+    operate(test, from, last);
+    if (before.workload == NULL || before.count != last)
+        remember(test, last);
+    operate(test, last, test->count);
+    end(test);
 }
 
 /* ---- text ---- */

@@ -30,6 +30,9 @@ const struct workload *case_workload(void); /* that was prepared last */
 const char *case_operation_name(const struct workload *workload, unsigned operation);
 /* Runs it; failures go to the explorer's handler. */
 void case_run(const struct test_case *test);
+/* The same for a case of at least one operation, of whose last one only crashes are visited; what comes before that is not done
+ * again if the call before began alike. The workload has to say where its state is. Nothing else may run cases in between. */
+void case_run_last(const struct test_case *test);
 
 void case_write(const struct test_case *test, FILE *file);
 /* False, and a message on stderr, if the file is none. */

@@ -31,6 +31,7 @@ static const struct argp_option options[] = {
     {"seed", 's', "N", 0, "of the random sequences (by the clock)", 0},
     {"output", 'o', "DIRECTORY", 0, "for replay files (.)", 0},
     {"failures", 'f', "N", 0, "stop after so many (1)", 0},
+    {"site", 'm', "TEXT", 0, "only mutants of lines that contain this, and how each was noticed", 0},
     {"json", 'j', NULL, 0, "one JSON object instead of text", 0},
     {"quiet", 'q', NULL, 0, "no progress on the terminal", 0},
     {0},
@@ -72,6 +73,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
         break;
     case 'f':
         command->failures_max = (unsigned)strtoul(value, NULL, 10);
+        break;
+    case 'm':
+        command->site = value;
         break;
     case 'j':
         command->json = true;

@@ -26,6 +26,7 @@ struct command {
     const char *directory; /* for replay files */
     bool json, quiet;
     unsigned failures_max;
+    const char *site;     /* mutants of places that contain this text, or NULL */
     bool program_only;    /* mutants of the program, not of the library */
     unsigned length;      /* no complete sequences longer than this */
     const char *workload; /* only this one, or NULL */

@@ -117,7 +117,8 @@ static void collect_mutants(const struct worker_report *report)
     for (unsigned site = 0; site < mutation_site_count; site++)
         for (unsigned m = MUTATE_DROP; m < MUTATIONS; m++)
             if (mutation_sites[site].place == site && mutation_sites[site].effect[m] != 0 &&
-                (mutation_sites[site].program || !command->program_only))
+                (mutation_sites[site].program || !command->program_only) &&
+                (command->site == NULL || strstr(where[site], command->site) != NULL))
                 mutants[mutant_count++] = (struct mutant){site, (enum mutation)m};
 }
 
@@ -133,6 +134,12 @@ static void run_mutants(void)
             if (status >= 0) {
                 killed[of[i]] = status != 0;
                 running--;
+                if (command->site != NULL)
+                    printf("%s, %s: %s\n", where[mutants[of[i]].place], mutation_names[mutants[of[i]].mutation],
+                           status != 0 ? workers[i].report->message : "not noticed"),
+                        printf("%s", workers[i].report->detail), case_describe(&workers[i].report->failing, stdout),
+                        printf(" level %u point %u\n", workers[i].report->failing.last,
+                               workers[i].report->failing.trail[1].point);
             }
             if (workers[i].pid == 0 && next < mutant_count) {
                 of[i] = next;
@@ -159,7 +166,9 @@ static unsigned print_places(unsigned *places)
     unsigned survivors = 0;
     for (unsigned s = 0; s < mutation_site_count; s++) {
         const struct site *site = &mutation_sites[s];
-        if (site->place != s || site->calls == 0 || (command->program_only && !site->program))
+        if (site->place != s || site->calls == 0 ||
+            (command->site != NULL && strstr(where[s], command->site) == NULL) ||
+            (command->program_only && !site->program))
             continue;
         ++*places;
         printf("%-7s %-16s %-52s", site->program ? "program" : "library", site->function, where[s]);

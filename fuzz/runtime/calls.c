@@ -3,6 +3,7 @@
  * The interface, seen from the program under test: which of its lines called, for reports, and what a mutant of the program
  * makes of the call. The library's own functions are renamed to library_pma_... (cmake/crash.cmake).
  */
+#include "explorer.h"
 #include "medium.h"
 #include "mutation.h"
 #include <pmemalloc.h>
@@ -44,15 +45,27 @@ static bool more_lines_need_it(const void *address, size_t length)
     return medium_flush_needed((const char *)address + first, length - first);
 }
 
-/* A flush that a mutant of the program has put off until after its next fence. */
+/* A flush that a mutant of the program has put off until after its next fence; a crash, or the end of the case, forgets it. */
 static struct {
     const void *address;
     size_t length;
+    unsigned level;
+    uint64_t run; /* of the level */
 } late;
+
+static void put_off(const void *address, size_t length)
+{
+    late.address = address;
+    late.length = length;
+    late.level = explorer_level();
+    late.run = levels[late.level].run;
+}
 
 static void after_fence(pma_pool *pool)
 {
-    if (late.length != 0)
+    if (late.length == 0 || late.level != explorer_level())
+        return;
+    if (late.run == levels[late.level].run)
         library_pma_flush(pool, late.address, late.length);
     late.length = 0;
 }
@@ -67,8 +80,7 @@ void pma_flush(pma_pool *pool, const void *address, size_t length)
     case MUTATE_DROP:
         break;
     case MUTATE_DELAY:
-        late.address = address;
-        late.length = length;
+        put_off(address, length);
         break;
     case MUTATE_SHORTEN:
         library_pma_flush(pool, address, first_line(address, length));
