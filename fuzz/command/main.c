@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pmemalloc-crash: the crash tests of the library and of the engine in examples/kv. */
 #include "command.h"
+#include <string.h>
 
-static const struct workload *const workloads[] = {&workload_small, &workload_create, &workload_kv, &workload_kv_merge,
-                                                   NULL};
+static const struct workload *const workloads[] = {
+    &workload_small,   &workload_create,        &workload_kv, &workload_kv_merge,
+    &workload_threads, &workload_planted_fence, NULL};
+
+/* workload_planted_fence is a mistake, there to be found: it is run by name only. */
+static const struct job planted[] = {{&workload_planted_fence, {.platform = MEDIUM_ADR}, 1, 0, 8}, {0}};
 
 static const struct job jobs[] = {
     {&workload_small, {.platform = MEDIUM_ADR}, 2, 4, 0},
@@ -18,6 +23,7 @@ static const struct job jobs[] = {
     {&workload_small, {.platform = MEDIUM_ADR, .tear = true}, 2, 0, 12},
     {&workload_kv, {.platform = MEDIUM_ADR}, 2, 0, 8},
     {&workload_kv_merge, {.platform = MEDIUM_ADR}, 2, 0, 8},
+    {&workload_threads, {.platform = MEDIUM_ADR}, 2, 0, 24},
     {0},
 };
 
@@ -32,5 +38,8 @@ static const struct job mutation_jobs[] = {
 int main(int argc, char **argv)
 {
     struct command command = {.workloads = workloads, .jobs = jobs, .mutation_jobs = mutation_jobs};
+    for (int i = 1; i < argc; i++)
+        if (strstr(argv[i], workload_planted_fence.name) != NULL)
+            command.jobs = planted;
     return command_main(argc, argv, &command, NULL);
 }
