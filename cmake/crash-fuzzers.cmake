@@ -51,7 +51,7 @@ function(guided_fuzzer name)
     if(PMA_BUILD_FUZZERS)
         set(combined ${CMAKE_CURRENT_BINARY_DIR}/guided_library.o ${CMAKE_CURRENT_BINARY_DIR}/crash_runtime.o)
         set_source_files_properties(${combined} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
-        guided_program(fuzz_${name} SOURCES fuzz/fuzzers/${name}.c
+        guided_program(fuzz_${name} SOURCES fuzz/fuzzers/${name}.c fuzz/fuzzers/crash/mutator.c
             OBJECTS ${combined} $<TARGET_OBJECTS:crash_bulk> $<TARGET_OBJECTS:crash_workloads>
                 $<TARGET_OBJECTS:guided_kv>
             LIBRARIES ${guided_engine} PkgConfig::NUMA PkgConfig::DW Threads::Threads LINK_OPTIONS ${crash_link_flags})

@@ -24,7 +24,7 @@ set(crash_calls flush drain persist publish publish_many retire retire_batch roo
 list(TRANSFORM crash_locks PREPEND "-Wl,--wrap=pthread_" OUTPUT_VARIABLE crash_link_flags)
 list(TRANSFORM crash_waist PREPEND "--wrap=pm_" OUTPUT_VARIABLE crash_wrap_waist)
 
-set(crash_rename_library)
+set(crash_rename_library --rename-section .data=library_data --rename-section .bss=library_bss) # runtime/checkpoint.c
 foreach(name malloc calloc realloc free aligned_alloc strdup mmap munmap)
     list(APPEND crash_rename_library --redefine-sym ${name}=dram_${name})
 endforeach()

@@ -36,6 +36,10 @@ struct workload {
     /* Cases that chance finds too late: sequences that end with CASE_END; NULL at the end, or no array. */
     const uint8_t *const *scripts;
     void (*observe)(void); /* what another thread may see at any moment of an operation; or NULL */
+    struct {
+        void *at; /* all its variables of level 0; or NULL, and there are no checkpoints (runtime/checkpoint.h) */
+        size_t bytes;
+    } state;
 };
 
 extern const struct workload workload_small, workload_create, workload_kv, workload_kv_merge, workload_planted_fence,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dram.h"
+#include "possible.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,18 @@ static char *memory;
 static size_t next, kept;
 static struct header *free_blocks[DRAM_CLASSES]; /* by the logarithm of their size; all zero */
 
+/*
+ * What it was at the checkpoint. Marks of grains then are:
+ *
+ *     UNCHANGED   in `copy`, and the same since        1   written since, or zeroed       0   zero, then and now
+ */
+#define UNCHANGED 2u
+static struct {
+    char *copy;
+    uint8_t *has; /* per grain, 1: it is in `copy` */
+    struct dram_mark mark;
+} checkpoint;
+
 void dram_init(void)
 {
     memory = (char *)(WINDOW_BASE + IMAGE_AT + ((size_t)LEVELS << LEVEL_SHIFT));
@@ -36,7 +49,7 @@ static void zero(size_t from, size_t to)
         }
         if (WINDOW_WRITTEN[grain] != 0) {
             memset(memory + (grain << GRAIN_SHIFT), 0, GRAIN);
-            WINDOW_WRITTEN[grain] = 0;
+            WINDOW_WRITTEN[grain] = checkpoint.has != NULL ? checkpoint.has[grain] : 0;
         }
         grain++;
     }
@@ -58,6 +71,8 @@ void dram_keep(void)
 
 void dram_reset(void)
 {
+    if (checkpoint.has != NULL)
+        memset(checkpoint.has + (kept >> GRAIN_SHIFT), 0, (checkpoint.mark.next - kept + GRAIN - 1) >> GRAIN_SHIFT);
     zero(kept, next);
     next = kept;
     memset(free_blocks, 0, sizeof free_blocks);
@@ -76,6 +91,45 @@ void dram_leave(struct dram_mark mark)
     zero(mark.next, next);
     next = mark.next;
     memcpy(free_blocks, mark.free, sizeof free_blocks);
+}
+
+void dram_checkpoint(void)
+{
+    if (checkpoint.has == NULL) {
+        checkpoint.copy = medium_zeroes(DRAM_BYTES);
+        checkpoint.has = medium_zeroes(DRAM_BYTES >> GRAIN_SHIFT);
+    }
+    for (size_t grain = kept >> GRAIN_SHIFT; grain < next >> GRAIN_SHIFT; grain++) {
+        if (WINDOW_WRITTEN[grain] == 1)
+            memcpy(checkpoint.copy + (grain << GRAIN_SHIFT), memory + (grain << GRAIN_SHIFT), GRAIN);
+        checkpoint.has[grain] = WINDOW_WRITTEN[grain] != 0;
+        WINDOW_WRITTEN[grain] = checkpoint.has[grain] ? UNCHANGED : 0;
+    }
+    checkpoint.mark.next = next;
+    memcpy(checkpoint.mark.free, free_blocks, sizeof free_blocks);
+}
+
+void dram_return(void)
+{
+    const uint64_t written = UINT64_C(0x0101010101010101);
+    size_t end = (next > checkpoint.mark.next ? next : checkpoint.mark.next) >> GRAIN_SHIFT;
+    for (size_t grain = kept >> GRAIN_SHIFT; grain < end; grain++) {
+        uint64_t eight;
+        memcpy(&eight, WINDOW_WRITTEN + grain, sizeof eight);
+        if ((eight & written) == 0) {
+            grain += 7;
+            continue;
+        }
+        if (WINDOW_WRITTEN[grain] != 1)
+            continue;
+        if (checkpoint.has[grain])
+            memcpy(memory + (grain << GRAIN_SHIFT), checkpoint.copy + (grain << GRAIN_SHIFT), GRAIN);
+        else
+            memset(memory + (grain << GRAIN_SHIFT), 0, GRAIN);
+        WINDOW_WRITTEN[grain] = checkpoint.has[grain] ? UNCHANGED : 0;
+    }
+    next = checkpoint.mark.next;
+    memcpy(free_blocks, checkpoint.mark.free, sizeof free_blocks);
 }
 
 static unsigned class_of(size_t bytes)

@@ -26,6 +26,10 @@ void dram_reset(void);
 struct dram_mark dram_enter(void);
 void dram_leave(struct dram_mark mark);
 
+/* For checkpoint.h. dram_reset forgets the checkpoint. */
+void dram_checkpoint(void);
+void dram_return(void);
+
 /* A store that no hook has seen. */
 void dram_touch(const void *address, size_t length);
 

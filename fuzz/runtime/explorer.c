@@ -51,6 +51,17 @@ void explorer_start(bool visit)
     rotation = 0;
 }
 
+uint32_t explorer_point(void)
+{
+    return points[0];
+}
+
+void explorer_resume(uint32_t point)
+{
+    explorer_start(false);
+    points[0] = point;
+}
+
 void explorer_visit(bool visit)
 {
     visiting = visit;

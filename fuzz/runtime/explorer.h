@@ -79,6 +79,9 @@ typedef void (*explorer_failed)(const struct failure *failure) __attribute__((no
 void explorer_init(explorer_check check, explorer_failed failed);
 /* A new case: crash points count from 1 again, and are visited or only counted. */
 void explorer_start(bool visit);
+/* The crash points that the case has had, and one that goes on behind so many. */
+uint32_t explorer_point(void);
+void explorer_resume(uint32_t point);
 void explorer_visit(bool visit);
 /* Whether what is costly is to be checked: at level 0, where crashes are visited. */
 bool explorer_visits(void);

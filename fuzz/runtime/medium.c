@@ -18,7 +18,7 @@ uint8_t *medium_independent;
 const void *medium_site, *medium_caller;
 bool medium_tearable;
 
-static char *shadow; /* of level 0: what the stores that were seen make of it */
+char *medium_shadow; /* of level 0: what the stores that were seen make of it */
 
 static void *map(void *at, size_t bytes, int flags)
 {
@@ -40,7 +40,7 @@ void medium_init(void)
     map((void *)(WINDOW_BASE + IMAGE_AT), WINDOW_SPAN, MAP_FIXED_NOREPLACE);
     map(WINDOW_OPEN, WINDOW_SPAN / LINE_BYTES, MAP_FIXED_NOREPLACE);
     map(WINDOW_WRITTEN, DRAM_BYTES >> GRAIN_SHIFT, MAP_FIXED_NOREPLACE);
-    shadow = medium_zeroes(IMAGE_BYTES);
+    medium_shadow = medium_zeroes(IMAGE_BYTES);
     medium_independent = medium_zeroes(IMAGE_LINES);
     for (unsigned k = 0; k < LEVELS; k++) {
         struct level *level = &levels[k];
@@ -91,7 +91,7 @@ static void take_back(unsigned k)
             memcpy(levels[j].memory + (size_t)level->undo[i] * LINE_BYTES, level->undo_content[i], LINE_BYTES);
     if (k == 0)
         for (uint32_t i = 0; i < level->undo_count; i++)
-            memcpy(shadow + (size_t)level->undo[i] * LINE_BYTES, level->undo_content[i], LINE_BYTES);
+            memcpy(medium_shadow + (size_t)level->undo[i] * LINE_BYTES, level->undo_content[i], LINE_BYTES);
     forget_steps(level);
     level->undo_count = 0;
     level->run++;
@@ -104,7 +104,7 @@ void medium_clear(void)
     for (unsigned k = 0; k < LEVELS; k++)
         if (madvise((char *)((uintptr_t)levels[k].memory & ~(uintptr_t)4095), IMAGE_BYTES, MADV_DONTNEED) != 0)
             abort();
-    if (madvise(shadow, IMAGE_BYTES, MADV_DONTNEED) != 0)
+    if (madvise(medium_shadow, IMAGE_BYTES, MADV_DONTNEED) != 0)
         abort();
 }
 
@@ -142,14 +142,14 @@ void medium_run_end(unsigned k)
 
 static bool same(size_t at, size_t length)
 {
-    if (memcmp(levels[0].memory + at, shadow + at, length) == 0)
+    if (memcmp(levels[0].memory + at, medium_shadow + at, length) == 0)
         return true;
-    for (size_t end = at + length; levels[0].memory[at] == shadow[at]; length = end - at)
+    for (size_t end = at + length; levels[0].memory[at] == medium_shadow[at]; length = end - at)
         at++;
     fprintf(stderr, "crash tests: a store to offset %#zx of the pool was not seen (found %#x, expected %#x)\n",
-            at - FILE_STATE_BYTES, (unsigned char)levels[0].memory[at], (unsigned char)shadow[at]);
+            at - FILE_STATE_BYTES, (unsigned char)levels[0].memory[at], (unsigned char)medium_shadow[at]);
     medium_counts.untracked++;
-    memcpy(shadow + at, levels[0].memory + at, length);
+    memcpy(medium_shadow + at, levels[0].memory + at, length);
     return false;
 }
 
@@ -234,7 +234,7 @@ static void stored(unsigned k, size_t offset, uint64_t old, bool known, uint64_t
     uint64_t changed = known ? old ^ value : ~UINT64_C(0);
     uint32_t l = (uint32_t)(offset / LINE_BYTES);
     if (k == 0)
-        memcpy(shadow + offset, &value, sizeof value);
+        memcpy(medium_shadow + offset, &value, sizeof value);
     if (changed == 0 || !levels[k].recording)
         return;
     struct step step = {.value = value,

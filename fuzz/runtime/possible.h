@@ -14,7 +14,8 @@ bool possible_was_settled(unsigned k, size_t offset);
 /* A step of level `k` itself has become durable. */
 void possible_apply(unsigned k, uint32_t l, const struct step *step);
 
-/* medium.c, for possible.c */
+/* medium.c, for possible.c, checkpoint.c and dram.c */
+extern char *medium_shadow;
 void *medium_zeroes(size_t bytes);
 void medium_save(unsigned k, uint32_t l);
 void medium_apply(line_content line, const struct step *step);

@@ -11,7 +11,7 @@
 
 #define POINTS_OF_RECOVERY 32u
 #define FORGET_EVERY 262144u /* inputs: what the oracle remembers stays within some megabytes */
-#define THOROUGH_EVERY 32u   /* that takes twenty times as long, and nearly always depends on the recovered image alone */
+#define THOROUGH_EVERY 64u /* that takes twenty times as long, and nearly always depends on the recovered image alone */
 #define TICK_MICROSECONDS 100000
 
 static struct test_case test;
@@ -149,5 +149,8 @@ void guided_run(const uint8_t *data, size_t size)
     test.visit_from = test.count;
     medium_options = test.medium;
     explorer_guided(&guide);
-    case_run(&test);
+    if (test.count > 0 && test.workload->state.at != NULL)
+        case_run_last(&test);
+    else
+        case_run(&test);
 }
