@@ -43,7 +43,10 @@ struct content {
 struct node {
     struct content content;
     pma_ptr child;
+    pma_ptr tail[]; /* and room for a few more in the block, on the next line, which the library keeps clean */
 };
+#define NODE_TAIL 125u /* sizeof(struct node) + 125 * 8 = 1032, of a class that holds one line more */
+#define NODE_BYTES (sizeof(struct node) + NODE_TAIL * sizeof(pma_ptr))
 
 struct leaf {
     struct content content;
@@ -57,7 +60,9 @@ static const struct pma_field table_fields[] = {{0, PMA_FIELD_TAGGED, 0},
                                                 {32, PMA_FIELD_TAGGED | PMA_FIELD_WEAK, 0}};
 static const struct pma_field node_fields[] = {{offsetof(struct node, child), PMA_FIELD_TAGGED, 0}};
 static const struct pma_type table_type = {"table", sizeof(struct table), table_fields, 5, {0, 0, NULL, 0}};
-static const struct pma_type node_type = {"node", sizeof(struct node), node_fields, 1, {0, 0, NULL, 0}};
+static const struct pma_field tail_fields[] = {{0, PMA_FIELD_TAGGED, 0}};
+static const struct pma_type node_type = {
+    "node", sizeof(struct node), node_fields, 1, {offsetof(struct node, tail), sizeof(pma_ptr), tail_fields, 1}};
 static const struct pma_type more_types[] = {{"more-1", 24, node_fields, 0, {0, 0, NULL, 0}},
                                              {"more-2", 40, node_fields, 1, {0, 0, NULL, 0}}};
 
@@ -122,13 +127,31 @@ static void give(void *block)
     pma_free(now.pool, block);
 }
 
+/* In a block that has held pointers to what is free now, to the end of its room: none of them may be found there later. */
+static void *new_node(void)
+{
+    struct node *node = allocated(pma_malloc_typed(now.pool, now.node_id, NODE_TAIL + 1));
+    if (node == NULL)
+        return NULL;
+    pma_ptr *last = &node->tail[(pma_usable_size(now.pool, node) - sizeof *node) / sizeof *last - 1];
+    memset(node, 0, pma_usable_size(now.pool, node));
+    *last = pma_ptr_of(now.pool, now.free_block);
+    medium_flush(last, sizeof *last); /* not the program's doing, hence no call that a mutant could leave out */
+    medium_fence();
+    give(node);
+    node = allocated(pma_malloc_typed(now.pool, now.node_id, NODE_TAIL));
+    if (node != NULL)
+        memset(node, 0, NODE_BYTES);
+    return node;
+}
+
 /* Kinds are those of slots, and of the node's child. NULL when the pool is full. */
 static struct content *new_block(unsigned kind, unsigned version)
 {
     struct content *block = NULL;
     as_other(true);
     if (kind == SLOT_NODE)
-        block = allocated(pma_malloc_typed(now.pool, now.node_id, 0));
+        block = new_node();
     else if (kind == SLOT_PLAIN)
         block = allocated(pma_malloc(now.pool, bytes_of(kind, version)));
     else
@@ -155,7 +178,7 @@ static struct content *new_block(unsigned kind, unsigned version)
 
 static size_t initialised(unsigned kind)
 {
-    return kind == SLOT_NODE ? sizeof(struct node) : kind == SLOT_PLAIN ? 64 : sizeof(struct leaf);
+    return kind == SLOT_NODE ? NODE_BYTES : kind == SLOT_PLAIN ? 64 : sizeof(struct leaf);
 }
 
 static void *child_of(const void *block, bool is_node)
@@ -245,7 +268,7 @@ static void retire(unsigned slot)
 static void retire_batch(void)
 {
     pma_ptr *slots[2] = {&now.table->slot[SLOT_LEAF], &now.table->slot[SLOT_LARGE]};
-    now.frees += (*slots[0] != 0) + (*slots[1] != 0);
+    now.frees += (*slots[0] != 0 ? 1u : 0u) + (*slots[1] != 0 ? 1u : 0u);
     memset(&now.after.slot[SLOT_LEAF], 0, sizeof now.after.slot[0]);
     memset(&now.after.slot[SLOT_LARGE], 0, sizeof now.after.slot[0]);
     pma_retire_batch(now.pool, slots, 2);
@@ -428,7 +451,7 @@ static void operate(unsigned thread, unsigned operation)
     now.before = now.after;
     if (operation == OP_CRASH)
         begin_counting();
-    else
+    else if (explorer_visits())
         check_counts();
 }
 
@@ -663,4 +686,5 @@ const struct workload workload_small = {
     .context = context,
     .scripts = scripts,
     .observe = observe,
+    .state = {&now, sizeof now},
 };
