@@ -37,8 +37,8 @@ static void *allocate_large(struct thread_cache *cache, unsigned bin, size_t byt
     return block != NULL ? block : refuse(ENOMEM);
 }
 
-/* bins_from: BIN_CONSERVATIVE or BIN_LEAF. */
-static inline void *allocate(pma_pool *pool, unsigned bins_from, size_t size)
+/* What is not the hot path of allocate(): another pool than last time, sizes that need more than one look. */
+static __attribute__((noinline)) void *allocate_other(pma_pool *pool, unsigned bins_from, size_t size)
 {
     struct thread_cache *cache = cache_for(pool);
     if (UNLIKELY(cache == NULL))
@@ -46,6 +46,15 @@ static inline void *allocate(pma_pool *pool, unsigned bins_from, size_t size)
     if (UNLIKELY(size > SIZE_CLASS_MAX_BYTES))
         return allocate_large(cache, bins_from, size, 1);
     return cache_malloc(cache, bins_from + size_class_of(size));
+}
+
+/* bins_from: BIN_CONSERVATIVE or BIN_LEAF. */
+static inline void *allocate(pma_pool *pool, unsigned bins_from, size_t size)
+{
+    struct thread_cache *cache = cache_current;
+    if (UNLIKELY(!cache_is_of(cache, heap_of(pool)) || size > SIZE_CLASS_FINE_BYTES))
+        return allocate_other(pool, bins_from, size);
+    return cache_malloc(cache, bins_from + size_class_of_fine(size));
 }
 
 void *pma_malloc(pma_pool *pool, size_t size)
@@ -217,20 +226,25 @@ size_t pma_usable_size(const pma_pool *pool, const void *block)
 
 /* ---- free, realloc ---- */
 
-/* This thread has no cache for the pool. */
-static void refuse_free(pma_pool *pool, const void *block)
+/* The pool is not the one that this thread used last, or this thread cannot have a cache for it. */
+static __attribute__((noinline)) void free_other(pma_pool *pool, void *block)
 {
-    int error = pool_writable(pool);
-    misuse_report_error(heap_of(pool), error != 0 ? error : PMA_ENOMEM, block, pma_error_detail());
+    struct thread_cache *cache = cache_switch(heap_of(pool));
+    if (LIKELY(cache != NULL)) {
+        cache_free(cache, block);
+    } else if (block != NULL) {
+        int error = pool_writable(pool);
+        misuse_report_error(heap_of(pool), error != 0 ? error : PMA_ENOMEM, block, pma_error_detail());
+    }
 }
 
 void pma_free(pma_pool *pool, void *block)
 {
-    struct thread_cache *cache = cache_of(heap_of(pool));
-    if (LIKELY(cache != NULL))
+    struct thread_cache *cache = cache_current;
+    if (LIKELY(cache_is_of(cache, heap_of(pool))))
         cache_free(cache, block);
-    else if (block != NULL)
-        refuse_free(pool, block);
+    else
+        free_other(pool, block);
 }
 
 static void *allocate_like(pma_pool *pool, struct thread_cache *cache, const struct span *span, size_t size)

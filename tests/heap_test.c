@@ -382,10 +382,11 @@ static void late_frees_empty_a_span_on_its_way(void)
     atomic_store(&full->owner, OWNER_FULL);
     for (unsigned k = 0; k < 15; k++)
         atomic_store(&span_remote(full)[k], UINT64_MAX);
-    cache->foreign = full;
-    cache->foreign_word = 15;
-    cache->foreign_mask = UINT64_MAX;
-    foreign_flush(cache);
+    struct bin *bin = cache_bin(cache, size_class_of(64));
+    bin->gather_at = gather_place(full, 15);
+    atomic_store(&bin->gathered, UINT64_MAX);
+    cache->gathering = bin;
+    gather_flush(cache);
     CHECK(atomic_load(&full->owner) == OWNER_DEAD && full->used == 0 && span_all_free(full));
     CHECK_EQUAL(stats_of(pool).pages_cached, partial->pages + full->pages);
     CHECK(heap_check(heap) == NULL);
@@ -416,10 +417,11 @@ static void the_equations_of_a_bin_hold(void)
             live[s][victim] = live[s][--count[s]];
         }
         const struct bin *bin = &cache->bins[size_class_of(sizes[s])];
-        uint64_t bin_state = atomic_load(&bin->state), length = bin_state & 255;
-        int64_t in_word = __builtin_popcountll(atomic_load(&bin->word));
-        if (!CHECK(bin_state >> 8 == mallocs[s] && length <= bin->capacity && bin->capacity <= LIFO_MAX) ||
-            !CHECK(atomic_load(&bin->balance) - (int64_t)length - in_word == count[s]))
+        uint64_t bin_state = atomic_load(&bin->state), room = bin_state & 255, length = bin->capacity - room;
+        int64_t in_word =
+            __builtin_popcountll(atomic_load(&bin->word)) + __builtin_popcountll(atomic_load(&bin->gathered));
+        if (!CHECK(bin_state >> 8 == mallocs[s] && room <= bin->capacity && bin->capacity <= LIFO_MAX) ||
+            !CHECK((int64_t)(atomic_load(&bin->taken) - atomic_load(&bin->released) - length) - in_word == count[s]))
             break;
     }
     for (unsigned s = 0; s < COUNT_OF(sizes); s++)

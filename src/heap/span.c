@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define UNIT_BYTES 128u
+#define UNIT_BYTES SPAN_ALIGN
 /* One chunk holds the descriptors of some 40 MiB of 64-byte blocks: few mappings, little slack for small pools. */
 #define CHUNK_BYTES ((size_t)256 << 10)
 

@@ -15,8 +15,7 @@ static void map_pages(struct heap *heap, struct span *span, uint32_t from, uint3
     unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
     for (uint32_t i = from; i < to; i++) {
         uintptr_t index = span->size_class != 0 ? i : 0;
-        atomic_store_explicit(&heap->page_map[span->page + i], (uintptr_t)bin << 48 | (uintptr_t)span | index,
-                              memory_order_release);
+        atomic_store_explicit(&heap->page_map[span->page + i], page_map_entry(span, bin, index), memory_order_release);
     }
 }
 
