@@ -45,7 +45,7 @@ static __attribute__((noinline)) void *allocate_other(pma_pool *pool, unsigned b
         return NULL;
     if (UNLIKELY(size > SIZE_CLASS_MAX_BYTES))
         return allocate_large(cache, bins_from, size, 1);
-    return cache_malloc(cache, bins_from + size_class_of(size));
+    return cache_malloc(cache, &cache->bins[bins_from + size_class_of(size)]);
 }
 
 /* bins_from: BIN_CONSERVATIVE or BIN_LEAF. */
@@ -54,10 +54,10 @@ static inline void *allocate(pma_pool *pool, unsigned bins_from, size_t size)
     struct thread_cache *cache = cache_current;
     if (UNLIKELY(!cache_is_of(cache, heap_of(pool)) || size > SIZE_CLASS_FINE_BYTES))
         return allocate_other(pool, bins_from, size);
-    return cache_malloc(cache, bins_from + size_class_of_fine(size));
+    return cache_malloc(cache, bin_at(cache, cache->bin_distance[(size + 7) / 8] + bins_from * (uintptr_t)BIN_BYTES));
 }
 
-void *pma_malloc(pma_pool *pool, size_t size)
+__attribute__((aligned(64))) void *pma_malloc(pma_pool *pool, size_t size)
 {
     return allocate(pool, BIN_CONSERVATIVE, size);
 }
@@ -129,7 +129,7 @@ static void *allocate_typed(pma_pool *pool, struct thread_cache *cache, pma_type
     unsigned bin = heap_bin(&pool->heap, type, size_class);
     if (UNLIKELY(bin == BIN_NONE))
         return refuse(ENOMEM);
-    char *block = size_class != 0 ? cache_malloc(cache, bin) : allocate_large(cache, bin, bytes, 1);
+    char *block = size_class != 0 ? cache_malloc(cache, &cache->bins[bin]) : allocate_large(cache, bin, bytes, 1);
     if (block != NULL)
         clear_tail_room(pool, layout, block, used,
                         size_class != 0 ? size_classes[size_class].bytes
@@ -172,7 +172,7 @@ void *pma_aligned_alloc(pma_pool *pool, size_t alignment, size_t size)
     if (size <= SIZE_CLASS_MAX_BYTES && alignment <= PAGE_BYTES)
         size_class = size_class_of_aligned(size, alignment);
     if (size_class != 0)
-        return cache_malloc(cache, BIN_CONSERVATIVE + size_class);
+        return cache_malloc(cache, &cache->bins[BIN_CONSERVATIVE + size_class]);
     return allocate_large(cache, BIN_CONSERVATIVE, size != 0 ? size : 1, alignment);
 }
 
@@ -238,7 +238,7 @@ static __attribute__((noinline)) void free_other(pma_pool *pool, void *block)
     }
 }
 
-void pma_free(pma_pool *pool, void *block)
+__attribute__((aligned(64))) void pma_free(pma_pool *pool, void *block)
 {
     struct thread_cache *cache = cache_current;
     if (LIKELY(cache_is_of(cache, heap_of(pool))))

@@ -162,6 +162,7 @@ void gather_flush(struct thread_cache *cache)
     uint64_t before = atomic_load_explicit(&bin->released, memory_order_relaxed);
     uint64_t after = before + (unsigned)__builtin_popcountll(mask);
     bin->gather_at = 0;
+    bin->gather_bytes = 0;
     atomic_store_explicit(&bin->gathered, 0, memory_order_relaxed);
     atomic_store_explicit(&bin->released, after, memory_order_relaxed);
 
@@ -204,6 +205,14 @@ static void report_free_already(struct thread_cache *cache, const struct span *s
     misuse_report(its_heap(cache), span->start + (size_t)index * span->block_bytes, "the block is free already");
 }
 
+static void gather_from(struct bin *bin, const struct span *span, unsigned k)
+{
+    unsigned left = span->blocks - k * 64;
+    bin->gather_at = gather_place(span, k);
+    bin->gather_base = span->start + (size_t)k * 64 * span->block_bytes;
+    bin->gather_bytes = (left < 64 ? left : 64) * span->block_bytes;
+}
+
 void cache_release(struct thread_cache *cache, struct bin *bin, struct span *span, uint32_t index)
 {
     uintptr_t place = gather_place(span, index / 64);
@@ -218,7 +227,7 @@ void cache_release(struct thread_cache *cache, struct bin *bin, struct span *spa
         gather_flush(cache);
         cache_scavenge(cache, BIN_NONE); /* a thread that only frees refills nothing, but pins as much */
         cache->gathering = bin;
-        bin->gather_at = place;
+        gather_from(bin, span, index / 64);
         gathered = 0;
     }
     atomic_store_explicit(&bin->gathered, gathered | bit, memory_order_relaxed);

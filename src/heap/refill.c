@@ -109,10 +109,11 @@ static __attribute__((noinline)) bool find_span(struct heap *heap, struct thread
     return true;
 }
 
-void *cache_refill(struct thread_cache *cache, unsigned index)
+void *cache_refill(struct thread_cache *cache, struct bin *bin)
 {
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
-    struct bin *bin = cache_bin(cache, index);
+    if (UNLIKELY(bin->block_bytes == 0))
+        bin_prepare(cache, (unsigned)(bin - cache->bins));
     uint64_t refills = atomic_load_explicit(&bin->refills, memory_order_relaxed);
     atomic_store_explicit(&bin->refills, refills + 1, memory_order_relaxed);
     if (cache->gathering == bin)
@@ -123,5 +124,5 @@ void *cache_refill(struct thread_cache *cache, unsigned index)
     }
     if (!heap->hardened || refills % 64 == 0) /* a hardened pool comes here for each block, others for a word of them */
         bin_tell(cache, bin);
-    return cache_malloc(cache, index);
+    return cache_malloc(cache, bin);
 }

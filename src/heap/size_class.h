@@ -32,16 +32,10 @@ extern const uint8_t size_class_by_8[SIZE_CLASS_FINE_BYTES / 8 + 1];
 extern const uint8_t size_class_by_128[SIZE_CLASS_MAX_BYTES / 128 + 1];
 #pragma GCC visibility pop
 
-/* The class that serves `bytes` <= SIZE_CLASS_FINE_BYTES; the smallest one for 0. */
-static inline unsigned size_class_of_fine(size_t bytes)
-{
-    return size_class_by_8[(bytes + 7) / 8];
-}
-
-/* The class that serves `bytes` <= SIZE_CLASS_MAX_BYTES. */
+/* The class that serves `bytes` <= SIZE_CLASS_MAX_BYTES; the smallest one for 0. */
 static inline unsigned size_class_of(size_t bytes)
 {
-    return bytes <= SIZE_CLASS_FINE_BYTES ? size_class_of_fine(bytes) : size_class_by_128[(bytes + 127) / 128];
+    return bytes <= SIZE_CLASS_FINE_BYTES ? size_class_by_8[(bytes + 7) / 8] : size_class_by_128[(bytes + 127) / 128];
 }
 
 /*

@@ -66,6 +66,8 @@ static struct thread_cache *new_cache(struct heap *heap)
     cache->page_limit = heap->page_limit;
     cache->page_map = heap->page_map;
     cache->scavenge_epoch = atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
+    for (unsigned i = 0; i <= SIZE_CLASS_FINE_BYTES / 8; i++)
+        cache->bin_distance[i] = (uint16_t)((BIN_CONSERVATIVE + size_class_of(i * 8)) * BIN_BYTES);
     if (pthread_setspecific(exit_key, cache) != 0) {
         pm_fail(PMA_ENOMEM, "no memory for this thread's cache");
         unmap_cache(cache);
@@ -124,8 +126,8 @@ void bin_prepare(struct thread_cache *cache, unsigned index)
     struct bin *bin = &cache->bins[index];
     bin->index = (uint16_t)index;
     bin->block_bytes = class->bytes;
-    bin->span_bytes = class->blocks * class->bytes;
-    bin->reciprocal = UINT64_MAX / class->bytes + 1; /* rounded up, also where the size divides 2^64 */
+    bin->multiplier = -(uint64_t) class->bytes / class->bytes + 2; /* (2^64 - d) / d + 1, rounded down, + 1 */
+    bin->limit = class->blocks * (bin->multiplier * class->bytes);
     bin->capacity = heap->hardened ? 0 : class->lifo;
     atomic_store_explicit(&bin->state, bin->capacity, memory_order_relaxed);
 }
@@ -144,9 +146,9 @@ static uint64_t bin_holds(const struct bin *bin)
 
 static void bin_figures(const struct bin *bin, uint64_t *mallocs, int64_t *inuse)
 {
-    *mallocs = atomic_load_explicit(&bin->state, memory_order_relaxed) >> 8;
-    *inuse = (int64_t)(atomic_load_explicit(&bin->taken, memory_order_relaxed) -
-                       atomic_load_explicit(&bin->released, memory_order_relaxed) - bin_holds(bin));
+    uint64_t taken = atomic_load_explicit(&bin->taken, memory_order_relaxed);
+    *mallocs = (atomic_load_explicit(&bin->state, memory_order_relaxed) >> 8) + taken - bits_in(&bin->word);
+    *inuse = (int64_t)(taken - atomic_load_explicit(&bin->released, memory_order_relaxed) - bin_holds(bin));
 }
 
 void bin_tell(struct thread_cache *cache, struct bin *bin)

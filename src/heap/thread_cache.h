@@ -17,20 +17,22 @@
  * All of the above is inlined into pma_malloc and pma_free, which call others only in tail position: they save no register.
  * At some five instructions a cycle, what counts is their number.
  *
- * Which block: with r = ceil(2^64 / block_bytes) and an offset below 2^32, the upper half of offset * r is the quotient, and
- * the lower half is below r exactly if block_bytes divides the offset (Lemire, Kaser and Kurz, "Faster remainder by direct
- * computation", 2019).
+ * Which block: let d = block_bytes, m = floor(2^64 / d) + 1, and r = d * m - 2^64, which is from 1 to d. For an offset
+ * i * d + j in a span, j < d, the product with m has the quotient i in its upper half and i * r + j * m in its lower half. That
+ * is below blocks * r exactly if j = 0 and i < blocks, as m is larger than any blocks * r: one comparison tells starts of
+ * blocks from everything else (after Lemire, Kaser and Kurz, "Faster remainder by direct computation", 2019).
  *
- * Counting costs the hot path nothing: `state` holds the room in the LIFO in its lowest byte and the number of mallocs above,
- * so a malloc from the LIFO is one addition of 257, one from the word 256, a free -1. The LIFO grows downwards, from a NULL
- * above its bottom: lifo[room] is its top, or NULL.
+ * Counting costs the hot path nothing: `state` holds the room in the LIFO in its lowest byte and the mallocs from it above, so
+ * such a malloc is one addition of 257 and a free one of -1. What left the word was allocated. The LIFO grows downwards, from
+ * a NULL above its bottom: lifo[room] is its top, or NULL.
  *
- *     mallocs = state >> 8        room = state & 255 <= capacity <= 32        length = capacity - room
+ *     room = state & 255 <= capacity <= 32        length = capacity - room
+ *     mallocs = (state >> 8) + taken - popcount(word)
  *     in use through this cache = taken - released - length - popcount(word) - popcount(gathered)
  *         (may be negative: a thread that frees what others allocated; the sum over all caches is exact)
  *     taken = blocks taken out of bitmaps        released = blocks put into bitmaps
  *
- * A bin that its thread never used is all zeros: no address, no word and reciprocal 0 send malloc and free to their slow
+ * A bin that its thread never used is all zeros: no address, no word and limit 0 send malloc and free to their slow
  * paths. So a cache is set up in constant time, and its untouched parts take no memory. A pool opened with PMA_HARDENED keeps
  * all capacities at 0.
  *
@@ -49,17 +51,20 @@
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 struct bin {
-    /* one cache line, up to the first address */
+    /* one cache line */
     _Atomic uint64_t state;
     _Atomic uint64_t word; /* free blocks of the current span's word `cursor`, taken out of its bitmap */
     char *word_base;       /* address of the block of bit 0 */
-    uint64_t reciprocal;   /* of block_bytes, see above; 0: this thread has not used the bin */
+    uint64_t multiplier;   /* m, see above */
+    uint64_t limit;        /* blocks * r; 0: this thread has not used the bin */
     uint32_t block_bytes;
-    uint32_t span_bytes;       /* of a span's blocks: blocks * block_bytes */
-    uintptr_t gather_at;       /* gather_place(span, k) of the frees below; 0: none */
-    _Atomic uint64_t gathered; /* blocks of word k that are on their way to the span's bitmap, whoever owns it */
-    void *lifo[LIFO_MAX + 1];  /* [room] up to [capacity - 1], and NULL at [capacity] */
+    uint32_t gather_bytes; /* of the blocks of the word below: those of the last word of a span may be fewer than 64 */
+    char *gather_base;     /* the first of them */
+    _Atomic uint64_t gathered; /* of these the ones that are on their way to the span's bitmap, whoever owns it */
 
+    void *lifo[LIFO_MAX + 1]; /* [room] up to [capacity - 1], and NULL at [capacity] */
+
+    uintptr_t gather_at; /* gather_place(span, k) of the word at gather_base */
     struct span *current;
     struct span *partial_head, *partial_tail; /* owned spans with free blocks, oldest first */
     uint32_t partial_count;
@@ -69,10 +74,9 @@ struct bin {
     _Atomic uint64_t refills;      /* mallocs that found neither an address nor a bit */
     _Atomic uint64_t told_mallocs; /* what the live page knows */
     _Atomic int64_t told_inuse;
-    uint64_t padding[7];
+    uint64_t padding[5];
 };
-static_assert(offsetof(struct bin, lifo) == 56 && sizeof(struct bin) == BIN_BYTES,
-              "the bin's hot line, and the page map");
+static_assert(offsetof(struct bin, lifo) == 64 && sizeof(struct bin) == BIN_BYTES, "its hot line, and the page map");
 
 /* Descriptors are aligned: there is room for the number of a word. */
 static inline uintptr_t gather_place(const struct span *span, unsigned k)
@@ -91,6 +95,9 @@ struct thread_cache {
     struct bin *gathering; /* the one bin that gathers frees, or NULL: more of them would pin a span each */
     struct thread_cache *next, *previous; /* of this pool; its caches_lock */
     struct thread_cache *next_mine;       /* of this thread */
+
+    /* (bytes + 7) / 8 of a small request -> distance of its conservative bin from the first one */
+    uint16_t bin_distance[SIZE_CLASS_FINE_BYTES / 8 + 1];
 
     _Alignas(64) struct bin bins[BIN_MAX];
 };
@@ -123,7 +130,7 @@ static inline struct bin *cache_bin(struct thread_cache *cache, unsigned index)
     return &cache->bins[index];
 }
 
-void *cache_refill(struct thread_cache *cache, unsigned index);                      /* refill.c */
+void *cache_refill(struct thread_cache *cache, struct bin *bin);                     /* refill.c */
 void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t page_entry); /* ownership.c */
 /* A free past the LIFO, and not next to the last one. */
 void cache_release(struct thread_cache *cache, struct bin *bin, struct span *span, uint32_t index);
@@ -136,9 +143,21 @@ static inline struct bin *bin_at(struct thread_cache *cache, uintptr_t distance)
     return bin;
 }
 
-static inline void *cache_malloc(struct thread_cache *cache, unsigned index)
+static inline uint64_t upper_half(uint64_t a, uint64_t b)
 {
-    struct bin *bin = bin_at(cache, (uintptr_t)index * BIN_BYTES);
+    return (uint64_t)((unsigned __int128)a * b >> 64);
+}
+
+/* Sets the bit of a number, taken modulo 64; true if it was set already. */
+static inline bool test_and_set(uint64_t *word, uint64_t number)
+{
+    bool was;
+    __asm__("btsq %2, %0" : "+r"(*word), "=@ccc"(was) : "r"(number));
+    return was;
+}
+
+static inline void *cache_malloc(struct thread_cache *cache, struct bin *bin)
+{
     uint64_t state = atomic_load_explicit(&bin->state, memory_order_relaxed);
     void *block = bin->lifo[state & 255];
     if (LIKELY(block != NULL)) {
@@ -147,9 +166,8 @@ static inline void *cache_malloc(struct thread_cache *cache, unsigned index)
     }
     uint64_t word = atomic_load_explicit(&bin->word, memory_order_relaxed);
     if (UNLIKELY(word == 0))
-        return cache_refill(cache, index);
+        return cache_refill(cache, bin);
     atomic_store_explicit(&bin->word, word & (word - 1), memory_order_relaxed);
-    atomic_store_explicit(&bin->state, state + 256, memory_order_relaxed);
     return bin->word_base + (uint64_t)(unsigned)__builtin_ctzll(word) * bin->block_bytes;
 }
 
@@ -163,12 +181,10 @@ static inline void cache_free(struct thread_cache *cache, void *block)
     uintptr_t entry = atomic_load_explicit(&cache->page_map[page], memory_order_relaxed);
     struct bin *bin = bin_at(cache, entry & PAGE_MAP_BIN_MASK);
     uint32_t offset = (uint32_t)((entry & PAGE_MAP_INDEX_MASK) << PAGE_SHIFT | ((uintptr_t)block & (PAGE_BYTES - 1)));
-    unsigned __int128 product = (unsigned __int128)offset * bin->reciprocal;
     uint64_t state = atomic_load_explicit(&bin->state, memory_order_relaxed);
     unsigned room = state & 255;
-    if (UNLIKELY((uint64_t)product >= bin->reciprocal || offset >= bin->span_bytes || bin->lifo[room] == block)) {
-        cache_free_slow(cache, block,
-                        entry); /* no block begins there, or it was freed last, or the bin is not set up */
+    if (UNLIKELY(offset * bin->multiplier >= bin->limit || bin->lifo[room] == block)) {
+        cache_free_slow(cache, block, entry); /* no block begins there, it was freed last, or the bin is not set up */
         return;
     }
     if (LIKELY(room != 0)) {
@@ -176,13 +192,12 @@ static inline void cache_free(struct thread_cache *cache, void *block)
         atomic_store_explicit(&bin->state, state - 1, memory_order_relaxed);
         return;
     }
-    struct span *span = page_map_span(entry);
-    uint32_t index = (uint32_t)(product >> 64);
-    uint64_t bit = UINT64_C(1) << index % 64, gathered = atomic_load_explicit(&bin->gathered, memory_order_relaxed);
-    if (LIKELY(bin->gather_at == gather_place(span, index / 64) && (gathered & bit) == 0))
-        atomic_store_explicit(&bin->gathered, gathered | bit, memory_order_relaxed);
+    uint64_t distance = (uintptr_t)block - (uintptr_t)bin->gather_base;
+    uint64_t gathered = atomic_load_explicit(&bin->gathered, memory_order_relaxed);
+    if (LIKELY(distance < bin->gather_bytes && !test_and_set(&gathered, upper_half(distance, bin->multiplier))))
+        atomic_store_explicit(&bin->gathered, gathered, memory_order_relaxed);
     else
-        cache_release(cache, bin, span, index);
+        cache_release(cache, bin, page_map_span(entry), (uint32_t)upper_half(offset, bin->multiplier));
 }
 
 /* Tells the live page what happened in a bin since it was last told. */
