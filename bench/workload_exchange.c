@@ -28,15 +28,17 @@ struct end {
 
 static void fill(struct belt *belt, void **crate)
 {
+    const struct target target = *belt->target;
     for (unsigned i = 0; i < CRATE; i++)
-        crate[i] = get_block(belt->target, BLOCK_BYTES);
-    target_hand_over(belt->target);
+        crate[i] = get_block(&target, BLOCK_BYTES);
+    target_hand_over(&target);
 }
 
 static void empty(struct belt *belt, void **crate)
 {
+    const struct target target = *belt->target;
     for (unsigned i = 0; i < CRATE; i++)
-        target_free(belt->target, crate[i]);
+        target_free(&target, crate[i]);
 }
 
 static void turn(struct belt *belt, bool producer)

@@ -36,11 +36,15 @@ static uint32_t any_size(uint64_t *random)
 static void *one_life(void *arg)
 {
     struct chain *chain = arg;
+    const struct target target = *chain->target;
     uint64_t random = chain->random;
+    void **blocks = chain->blocks;
     for (unsigned i = 0; i < REPLACEMENTS; i++) {
-        uint32_t victim = random_below(&random, BLOCKS);
-        target_free(chain->target, chain->blocks[victim]);
-        chain->blocks[victim] = get_block(chain->target, any_size(&random));
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        uint32_t victim = (uint32_t)((random >> 48) * BLOCKS >> 16);
+        uint32_t size = SIZE_MIN + (uint32_t)((random >> 32 & 0xffff) * (SIZE_MAX_PLUS_1 - SIZE_MIN) >> 16);
+        target_free(&target, blocks[victim]);
+        blocks[victim] = get_block(&target, size);
     }
     chain->random = random;
     target_hand_over(chain->target);

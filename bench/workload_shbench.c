@@ -44,12 +44,13 @@ static void draw_plan(struct worker *worker)
 
 static void take_steps(struct worker *worker, uint64_t steps)
 {
+    const struct target target = *worker->target;
     for (uint64_t i = 0; i < steps; i++) {
         const struct step *step = &worker->plan[i % PLAN];
         void **slot = &worker->slots[step->slot];
         if (*slot != NULL)
-            target_free(worker->target, *slot);
-        *slot = get_block(worker->target, step->size);
+            target_free(&target, *slot);
+        *slot = get_block(&target, step->size);
     }
 }
 

@@ -19,10 +19,11 @@ struct worker {
 
 static void turn(struct worker *worker)
 {
+    const struct target target = *worker->target; /* here and below: a copy that the compiler keeps in registers */
     for (unsigned i = 0; i < BLOCKS; i++)
-        worker->blocks[i] = get_block(worker->target, BLOCK_BYTES);
+        worker->blocks[i] = get_block(&target, BLOCK_BYTES);
     for (unsigned i = 0; i < BLOCKS; i++)
-        target_free(worker->target, worker->blocks[i]);
+        target_free(&target, worker->blocks[i]);
 }
 
 static void prepare(void *arg)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/heap.h"
 #include "heap/central.h"
+#include "heap/thread_cache.h"
 #include "pm/error.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -72,6 +73,7 @@ void heap_destroy(struct heap *heap)
         munmap(heap->page_map, page_map_bytes(heap));
     arena_destroy(&heap->arena);
     types_free(&heap->types);
+    caches_unmap_spare(heap);
     lock_destroy(&heap->types_lock);
     lock_destroy(&heap->caches_lock);
 }

@@ -73,8 +73,9 @@ struct heap {
     _Atomic uint32_t kept_pages;                   /* pages in all spans without a block in use, small and large */
     uint32_t pages_by_kind[8];                     /* enum span_kind; page heap lock */
 
-    struct lock caches_lock; /* of the two below */
-    struct thread_cache *caches;
+    struct lock caches_lock;
+    struct thread_cache *caches, *spare_caches; /* of threads that live, and of some that have ended */
+    uint32_t spare_count;
     _Atomic uint32_t
         scavenge_epoch;  /* raised when pages are short: caches give up what they pin at their next refill */
     uint64_t slow_paths; /* of caches that are gone */

@@ -26,6 +26,43 @@ static void unmap_cache(struct thread_cache *cache)
     munmap(cache, sizeof *cache);
 }
 
+/* Programs start and end threads all the time: the cache of one that ends is the next one's, with its bins set up and its
+ * memory mapped. */
+#define SPARE_MAX 16u
+
+static void keep_cache(struct thread_cache *cache, struct heap *heap)
+{
+    take_apart(cache, heap);
+    lock_acquire(&heap->caches_lock);
+    bool keep = heap->spare_count < SPARE_MAX;
+    if (keep) {
+        heap->spare_count++;
+        cache->next = heap->spare_caches;
+        heap->spare_caches = cache;
+    }
+    lock_release(&heap->caches_lock);
+    if (!keep)
+        unmap_cache(cache);
+}
+
+static struct thread_cache *take_spare(struct heap *heap)
+{
+    lock_acquire(&heap->caches_lock);
+    struct thread_cache *cache = heap->spare_caches;
+    if (cache != NULL) {
+        heap->spare_caches = cache->next;
+        heap->spare_count--;
+    }
+    lock_release(&heap->caches_lock);
+    return cache;
+}
+
+void caches_unmap_spare(struct heap *heap)
+{
+    for (struct thread_cache *cache; (cache = take_spare(heap)) != NULL;)
+        unmap_cache(cache);
+}
+
 static void thread_ends(void *unused)
 {
     (void)unused;
@@ -34,9 +71,10 @@ static void thread_ends(void *unused)
     for (struct thread_cache *next; my_caches != NULL; my_caches = next) {
         next = my_caches->next_mine;
         struct heap *heap = atomic_load_explicit(&my_caches->heap, memory_order_acquire);
-        if (heap != NO_HEAP)
-            take_apart(my_caches, heap);
-        unmap_cache(my_caches);
+        if (heap == NO_HEAP)
+            unmap_cache(my_caches);
+        else
+            keep_cache(my_caches, heap);
     }
     lock_release(&caches_lock);
 }
@@ -48,32 +86,39 @@ static void make_exit_key(void)
     exit_key_error = pthread_key_create(&exit_key, thread_ends);
 }
 
-static struct thread_cache *new_cache(struct heap *heap)
+/* Zeroed but for what never changes. */
+static struct thread_cache *map_cache(struct heap *heap)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, make_exit_key);
     void *memory = mmap(NULL, sizeof(struct thread_cache), PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED || exit_key_error != 0) {
-        pm_fail(PMA_ENOMEM, "no memory for this thread's cache");
-        if (memory != MAP_FAILED)
-            munmap(memory, sizeof(struct thread_cache));
+    if (memory == MAP_FAILED)
         return NULL;
-    }
     struct thread_cache *cache = memory;
     atomic_store_explicit(&cache->heap, heap, memory_order_relaxed);
     cache->pages = heap->pages;
     cache->page_limit = heap->page_limit;
     cache->page_map = heap->page_map;
-    cache->scavenge_epoch = atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
     for (unsigned i = 0; i <= SIZE_CLASS_FINE_BYTES / 8; i++)
         cache->bin_distance[i] = (uint16_t)((BIN_CONSERVATIVE + size_class_of(i * 8)) * BIN_BYTES);
-    if (pthread_setspecific(exit_key, cache) != 0) {
+    return cache;
+}
+
+static struct thread_cache *new_cache(struct heap *heap)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_exit_key);
+    struct thread_cache *cache = take_spare(heap);
+    if (cache == NULL)
+        cache = map_cache(heap);
+    if (cache == NULL || exit_key_error != 0 || pthread_setspecific(exit_key, cache) != 0) {
         pm_fail(PMA_ENOMEM, "no memory for this thread's cache");
-        unmap_cache(cache);
+        if (cache != NULL)
+            unmap_cache(cache);
         return NULL;
     }
+    cache->scavenge_epoch = atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
     lock_acquire(&heap->caches_lock);
+    cache->previous = NULL;
     cache->next = heap->caches;
     if (cache->next != NULL)
         cache->next->previous = cache;
@@ -261,6 +306,17 @@ static uint64_t slow_paths_of(const struct thread_cache *cache, unsigned bins)
     return sum;
 }
 
+/* Everything was told, and the bin holds nothing: it counts from zero again. */
+static void reset_figures(struct bin *bin)
+{
+    atomic_store_explicit(&bin->state, bin->capacity, memory_order_relaxed);
+    atomic_store_explicit(&bin->taken, 0, memory_order_relaxed);
+    atomic_store_explicit(&bin->released, 0, memory_order_relaxed);
+    atomic_store_explicit(&bin->refills, 0, memory_order_relaxed);
+    atomic_store_explicit(&bin->told_mallocs, 0, memory_order_relaxed);
+    atomic_store_explicit(&bin->told_inuse, 0, memory_order_relaxed);
+}
+
 /* First all LIFOs: releasing their blocks may adopt spans into any bin. Then the spans. */
 static void take_apart(struct thread_cache *cache, struct heap *heap)
 {
@@ -281,6 +337,9 @@ static void take_apart(struct thread_cache *cache, struct heap *heap)
     }
     lock_acquire(&heap->caches_lock);
     heap->slow_paths += slow_paths_of(cache, bins);
+    for (unsigned index = 0; index < bins; index++)
+        if (cache->bins[index].block_bytes != 0)
+            reset_figures(&cache->bins[index]);
     if (cache->previous != NULL)
         cache->previous->next = cache->next;
     else

@@ -219,6 +219,8 @@ static inline void cache_scavenge(struct thread_cache *cache, unsigned except)
 
 /* Takes everything back from every cache of a pool that is being closed; none of its threads may be inside. */
 void caches_close(struct heap *heap);
+/* Gives back the caches of threads that have ended. */
+void caches_unmap_spare(struct heap *heap);
 
 /* What the caches know and the live page has not been told yet, for one bin: mallocs and blocks in use. */
 void caches_untold(struct heap *heap, unsigned index, uint64_t *mallocs, int64_t *inuse);
