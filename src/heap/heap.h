@@ -69,9 +69,10 @@ struct heap {
     uint16_t (*typed_bins)[SIZE_CLASS_COUNT]; /* [PMA_TYPE_MAX]; 0: none yet */
     struct central *centrals;                 /* [BIN_MAX] */
 
-    struct span *large_kept[LARGE_KEPT_PAGES + 1]; /* freed large spans by pages; page heap lock */
-    _Atomic uint32_t kept_pages;                   /* pages in all spans without a block in use, small and large */
-    uint32_t pages_by_kind[8];                     /* enum span_kind; page heap lock */
+    struct span *large_kept[LARGE_KEPT_PAGES + 1]; /* freed large spans by pages ([0] is empty); page heap lock */
+    uint64_t large_kept_lengths[LARGE_KEPT_PAGES / 64 + 1]; /* bit p: large_kept[p] is not empty */
+    _Atomic uint32_t kept_pages; /* pages in all spans without a block in use, small and large */
+    uint32_t pages_by_kind[8];   /* enum span_kind; page heap lock */
 
     struct lock caches_lock;
     struct thread_cache *caches, *spare_caches; /* of threads that live, and of some that have ended */

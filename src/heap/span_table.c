@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/span_table.h"
 #include "heap/central.h"
+#include <string.h>
 
 static void count_pages(struct heap *heap, const struct span *span, int32_t spans, int32_t pages)
 {
@@ -111,6 +112,7 @@ uint32_t span_dissolve_kept(struct heap *heap)
         list = concatenate(heap->large_kept[pages], list);
         heap->large_kept[pages] = NULL;
     }
+    memset(heap->large_kept_lengths, 0, sizeof heap->large_kept_lengths);
     return span_dissolve(heap, list);
 }
 
