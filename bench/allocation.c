@@ -8,12 +8,17 @@
 static const struct workload *const workloads[] = {&workload_threadtest, &workload_larson, &workload_shbench,
                                                    &workload_exchange,   &workload_large,  &workload_latency};
 
+#define SLOW_SCALE 0.1
+
 static void run(const struct job *job, struct sample *sample)
 {
     const struct workload *workload = job->what;
+    const struct target_kind *kind = job->against;
+    if (kind->slow)
+        settings.scale *= SLOW_SCALE; /* this process ends with this job */
     struct target_wishes wishes = {.bytes = workload->heap_bytes, .prefault = true};
     struct target target;
-    if (!target_open(job->against, &wishes, &target, sample))
+    if (!target_open(kind, &wishes, &target, sample))
         return;
     workload->run(&target, job->threads, sample);
     target_close(&target);

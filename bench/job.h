@@ -23,7 +23,8 @@ extern struct settings settings;
 
 struct job {
     char group[48], row[48];
-    const char *base; /* the row that ratios are to; NULL: none */
+    const char *base;     /* the row that ratios are to; NULL: none */
+    enum figure ratio_of; /* CPU_NS unless said otherwise */
     void (*run)(const struct job *job, struct sample *sample);
     const void *what;    /* the benchmark's own */
     const void *against; /* an allocator, a policy: the benchmark's own */
@@ -44,8 +45,10 @@ void report(const struct jobs *jobs, const char *command, const char *const *not
 
 /* `bytes` or objects of work, scaled. */
 uint64_t scaled(uint64_t work);
-/* A path in the settings' directory that no other process uses. */
+/* A path in the settings' directory that no other benchmark uses; the same for all of its processes. */
 const char *scratch_path(const char *name);
+/* Removes what is left under such paths. */
+void remove_scratch(void);
 /* Ends the program with a message: what a benchmark needs is not there. */
 _Noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void *take_memory(size_t count, size_t bytes);

@@ -16,7 +16,8 @@ static const struct {
     const char *name;
     void (*add)(struct jobs *jobs);
 } commands[] = {
-    {"alloc", allocation_jobs},
+    {"alloc", allocation_jobs},  {"space", space_jobs}, {"flush", flush_jobs},
+    {"recovery", recovery_jobs}, {"open", open_jobs},   {"structures", structure_jobs},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
@@ -80,7 +81,12 @@ static const struct argp argp = {
     "[COMMAND]",
     "Measures allocators side by side, each run in a process of its own, interleaved, and prints medians.\v"
     "Commands:\n"
-    "  alloc      workloads on each allocator that is installed (the default)\n"
+    "  alloc       workloads on each allocator that is installed (the default)\n"
+    "  space       fragmentation and density of the same\n"
+    "  flush       ways to make a record durable\n"
+    "  recovery    open after a crash, against the program's own traversal of its data\n"
+    "  open        open after a clean close, by size\n"
+    "  structures  lists, hash tables and trees, against libpmemobj's lists and transactions\n"
     "\n"
     "CPU ns/op is the process's CPU time in the measured section: on a busy machine steadier than wall time. Ratios "
     "are to "

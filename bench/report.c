@@ -36,10 +36,10 @@ static struct table collect(const struct jobs *jobs, size_t first)
         row->samples = &jobs->samples[j * settings.rounds];
         sample_median(row->samples, settings.rounds, &row->median);
         if (job->base != NULL && strcmp(job->row, job->base) == 0)
-            base = row->median.value[CPU_NS];
+            base = row->median.value[job->ratio_of];
     }
     for (size_t r = 0; r < table.count; r++)
-        table.rows[r].median.value[RATIO] = table.rows[r].median.value[CPU_NS] / base;
+        table.rows[r].median.value[RATIO] = table.rows[r].median.value[table.rows[r].job->ratio_of] / base;
     return table;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "job.h"
 #include <errno.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -37,11 +38,29 @@ uint64_t scaled(uint64_t work)
     return less != 0 ? less : 1;
 }
 
+static pid_t main_process;
+
 const char *scratch_path(const char *name)
 {
     static char path[4096];
-    snprintf(path, sizeof path, "%s/pmemalloc-bench.%d.%s", settings.directory, (int)getppid(), name);
+    snprintf(path, sizeof path, "%s/pmemalloc-bench.%d.%s", settings.directory, (int)main_process, name);
     return path;
+}
+
+void remove_scratch(void)
+{
+    glob_t found;
+    if (getpid() == main_process && glob(scratch_path("*"), 0, NULL, &found) == 0) {
+        for (size_t i = 0; i < found.gl_pathc; i++)
+            unlink(found.gl_pathv[i]);
+        globfree(&found);
+    }
+}
+
+static void interrupted(int number)
+{
+    remove_scratch();
+    _exit(128 + number);
 }
 
 /* Whether the text contains one of the words, which are separated by commas. */
@@ -91,6 +110,8 @@ static void run_one(const struct job *job, struct sample *sample)
         fail("fork: %s", strerror(errno));
     if (pid == 0) {
         close(ends[0]);
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
         child(job, ends[1]);
     }
     close(ends[1]);
@@ -115,6 +136,10 @@ static void tell_progress(size_t done, size_t all, const struct job *job)
 
 void run_jobs(struct jobs *jobs)
 {
+    main_process = getpid();
+    atexit(remove_scratch);
+    signal(SIGINT, interrupted);
+    signal(SIGTERM, interrupted);
     jobs->samples = take_memory(jobs->count * settings.rounds, sizeof *jobs->samples);
     size_t all = jobs->count * settings.rounds, done = 0;
     for (unsigned round = 0; round < settings.rounds; round++)

@@ -11,7 +11,7 @@
 enum figure {
     /* of a section */
     CPU_NS, /* per operation, all threads together */
-    RATIO,  /* to the base row of the group; computed by the report */
+    RATIO,  /* to the base row of the group, of the figure that the job says; computed by the report */
     MOPS,   /* operations a second, wall time */
     FLUSHES,
     FENCES,
@@ -33,12 +33,11 @@ enum figure {
     BYTES_WRITTEN,
     EVICTED_PERCENT,
     /* recovery and open, in ms */
-    TRAVERSAL_MS,
-    MARK_MS,
-    MARK_CPU_MS,
-    SWEEP_MS,
     LOAD_MS,
+    PASS_MS, /* over all live objects: the program's traversal, or marking */
+    SWEEP_MS,
     OPEN_MS,
+    CLOSE_MS,
     DRAM_MB,
     FAULTS,
     FIGURE_COUNT

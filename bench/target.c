@@ -5,15 +5,15 @@
 
 /* pmemalloc's library is linked already: the name of the program itself finds it. */
 const struct target_kind target_kinds[] = {
-    {"pmemalloc", NULL, true, "pma_malloc", "pma_free", pmemalloc_open, false},
-    {"pmemalloc hardened", NULL, true, "pma_malloc", "pma_free", pmemalloc_open, true},
-    {"mimalloc", "libmimalloc.so.2", false, "mi_malloc", "mi_free", NULL, false},
-    {"jemalloc", "libjemalloc.so.2", false, "malloc", "free", NULL, false},
-    {"tcmalloc", "libtcmalloc_minimal.so.4", false, "tc_malloc", "tc_free", NULL, false},
-    {"glibc", "libc.so.6", false, "malloc", "free", NULL, false},
-    {"memkind PMEM", "libmemkind.so.0", true, "memkind_malloc", "memkind_free", memkind_open, false},
-    {"libpmemobj atomic", "libpmemobj.so.1", true, NULL, NULL, pmemobj_open_atomic, false},
-    {"libpmemobj reserve", "libpmemobj.so.1", true, NULL, NULL, pmemobj_open_reserve, false},
+    {"pmemalloc", NULL, true, "pma_malloc", "pma_free", pmemalloc_open, false, false},
+    {"pmemalloc hardened", NULL, true, "pma_malloc", "pma_free", pmemalloc_open, true, false},
+    {"mimalloc", "libmimalloc.so.2", false, "mi_malloc", "mi_free", NULL, false, false},
+    {"jemalloc", "libjemalloc.so.2", false, "malloc", "free", NULL, false, false},
+    {"tcmalloc", "libtcmalloc_minimal.so.4", false, "tc_malloc", "tc_free", NULL, false, false},
+    {"glibc", "libc.so.6", false, "malloc", "free", NULL, false, false},
+    {"memkind PMEM", "libmemkind.so.0", true, "memkind_malloc", "memkind_free", memkind_open, false, false},
+    {"libpmemobj atomic", "libpmemobj.so.1", true, NULL, NULL, pmemobj_open_atomic, false, true},
+    {"libpmemobj reserve", "libpmemobj.so.1", true, NULL, NULL, pmemobj_open_reserve, false, true},
 };
 const size_t target_kind_count = sizeof target_kinds / sizeof *target_kinds;
 

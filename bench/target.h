@@ -36,6 +36,7 @@ struct target_kind {
     /* Finishes what dlopen and dlsym have begun; false with a reason. NULL: nothing to finish. */
     bool (*open)(void *library, struct target *target, const struct target_wishes *wishes, struct sample *sample);
     bool hardened;
+    bool slow; /* microseconds a call: less of the same work says as much */
 };
 
 extern const struct target_kind target_kinds[];
