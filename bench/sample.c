@@ -26,6 +26,7 @@ const struct figure_info figures[FIGURE_COUNT] = {
     [BYTES_WRITTEN] = {"bytes/record", "bytes_written_per_record", 0},
     [EVICTED_PERCENT] = {"% evicted", "percent_evicted", 0},
     [PASS_MS] = {"pass ms", "pass_ms", 1},
+    [PASS_CPU_MS] = {"CPU ms", "pass_cpu_ms", 1},
     [SWEEP_MS] = {"sweep ms", "sweep_ms", 1},
     [LOAD_MS] = {"load ms", "load_ms", 1},
     [OPEN_MS] = {"open ms", "open_ms", 1},

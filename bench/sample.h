@@ -34,7 +34,8 @@ enum figure {
     EVICTED_PERCENT,
     /* recovery and open, in ms */
     LOAD_MS,
-    PASS_MS, /* over all live objects: the program's traversal, or marking */
+    PASS_MS,     /* over all live objects: the program's traversal, or marking */
+    PASS_CPU_MS, /* the same, of the thread that was busy longest */
     SWEEP_MS,
     OPEN_MS,
     CLOSE_MS,

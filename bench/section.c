@@ -22,6 +22,11 @@ uint64_t clock_cpu(void)
     return read_clock(CLOCK_PROCESS_CPUTIME_ID);
 }
 
+uint64_t clock_thread(void)
+{
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
 struct crew {
     const struct section *section;
     pthread_barrier_t ready, start, done, leave;

@@ -21,8 +21,9 @@ struct section {
 /* Fills CPU_NS, MOPS, and FLUSHES and FENCES if the allocator counts them. */
 void section_run(const struct section *section, const struct target *target, struct sample *sample);
 
-uint64_t clock_wall(void); /* ns */
-uint64_t clock_cpu(void);  /* ns of this process */
+uint64_t clock_wall(void);   /* ns */
+uint64_t clock_cpu(void);    /* ns of this process */
+uint64_t clock_thread(void); /* ns of this thread */
 
 /* Numbers that look random and are the same in each run (xorshift64*). */
 static inline uint64_t random_next(uint64_t *state)
