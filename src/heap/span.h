@@ -57,12 +57,14 @@ struct span {
     uint32_t page, pages;
     uint32_t block_bytes; /* 0: large */
     uint32_t blocks;      /* large: 1 */
-    uint32_t inverse;     /* exact division, see size_class.h */
-    uint16_t words, remote_at;
+    uint16_t words;
+    uint16_t remote_at; /* bytes from here to the remote words */
     _Atomic uint16_t bin;
     pma_type_id type;
-    uint8_t shift, size_class, kind;
+    uint8_t size_class, kind;
     uint8_t units; /* descriptor size in units of 128 bytes */
+    /* The remote word of a span that has only one: a line of its own would double the descriptor. */
+    _Alignas(8) _Atomic uint64_t remote_only;
 
     /* the owner's */
     _Alignas(64) int32_t used;
@@ -72,11 +74,11 @@ struct span {
     struct span *next, *prev;
     _Atomic uint64_t bits[];
 };
-static_assert(offsetof(struct span, bits) == SPAN_LOCAL_AT, "the owner's line");
+static_assert(offsetof(struct span, bits) == SPAN_LOCAL_AT && offsetof(struct span, used) == 64, "the owner's line");
 
 static inline _Atomic uint64_t *span_remote(struct span *span)
 {
-    return span->bits + span->remote_at;
+    return (_Atomic uint64_t *)(void *)((char *)span + span->remote_at);
 }
 
 /* The word with all blocks of word k free. */

@@ -140,6 +140,9 @@ void span_rebin_large(struct heap *heap, struct span *span, unsigned bin)
     map_pages(heap, span, 0, span->pages);
 }
 
+/* Walks are mostly waiting for descriptors: some spans ahead, if they are as long as this one, the next is asked for. */
+#define SPANS_AHEAD 8u
+
 struct span *span_next(const struct heap *heap, uint32_t *page)
 {
     while (*page < heap->page_heap.pages) {
@@ -147,6 +150,13 @@ struct span *span_next(const struct heap *heap, uint32_t *page)
         struct span *span = page_map_span(entry);
         if (span != NULL) {
             *page = span->page + span->pages;
+            uint64_t ahead = (uint64_t)span->page + (uint64_t)span->pages * SPANS_AHEAD;
+            if (ahead < heap->page_heap.pages) {
+                const struct span *next =
+                    page_map_span(atomic_load_explicit(&heap->page_map[ahead], memory_order_relaxed));
+                __builtin_prefetch(next);
+                __builtin_prefetch((const char *)next + 64);
+            }
             return span;
         }
         *page += heap->page_heap.nodes[*page].pages;
