@@ -367,9 +367,10 @@ static void run_open(const struct job *job, struct sample *sample)
     struct rusage before, after;
     uint64_t dram = resident_anonymous();
     getrusage(RUSAGE_SELF, &before);
-    uint64_t begin = clock_wall();
+    uint64_t begin = clock_wall(), cpu = clock_cpu();
     pma_pool *pool = open_pool(path, 0, 1);
     sample->value[OPEN_MS] = (double)(clock_wall() - begin) / 1e6;
+    sample->value[OPEN_CPU_MS] = (double)(clock_cpu() - cpu) / 1e6;
     getrusage(RUSAGE_SELF, &after);
     sample->value[FAULTS] = (double)(after.ru_minflt - before.ru_minflt);
     sample->value[DRAM_MB] = (double)(resident_anonymous() - dram) / 1048576;

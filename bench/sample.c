@@ -30,6 +30,7 @@ const struct figure_info figures[FIGURE_COUNT] = {
     [SWEEP_MS] = {"sweep ms", "sweep_ms", 1},
     [LOAD_MS] = {"load ms", "load_ms", 1},
     [OPEN_MS] = {"open ms", "open_ms", 1},
+    [OPEN_CPU_MS] = {"CPU ms", "open_cpu_ms", 1},
     [CLOSE_MS] = {"close ms", "close_ms", 1},
     [DRAM_MB] = {"DRAM MiB", "dram_mib", 1},
     [FAULTS] = {"page faults", "page_faults", 0},

@@ -38,6 +38,7 @@ enum figure {
     PASS_CPU_MS, /* the same, of the thread that was busy longest */
     SWEEP_MS,
     OPEN_MS,
+    OPEN_CPU_MS,
     CLOSE_MS,
     DRAM_MB,
     FAULTS,
