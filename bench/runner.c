@@ -57,10 +57,11 @@ void remove_scratch(void)
     }
 }
 
-static void interrupted(int number)
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int number)
 {
-    remove_scratch();
-    _exit(128 + number);
+    interrupted = number;
 }
 
 /* Whether the text contains one of the words, which are separated by commas. */
@@ -138,8 +139,8 @@ void run_jobs(struct jobs *jobs)
 {
     main_process = getpid();
     atexit(remove_scratch);
-    signal(SIGINT, interrupted);
-    signal(SIGTERM, interrupted);
+    signal(SIGINT, interrupt);
+    signal(SIGTERM, interrupt);
     jobs->samples = take_memory(jobs->count * settings.rounds, sizeof *jobs->samples);
     size_t all = jobs->count * settings.rounds, done = 0;
     for (unsigned round = 0; round < settings.rounds; round++)
@@ -151,6 +152,8 @@ void run_jobs(struct jobs *jobs)
                 continue;
             }
             run_one(&jobs->job[j], sample);
+            if (interrupted != 0)
+                exit(128 + interrupted);
         }
     if (jobs->count != 0)
         tell_progress(all, all, &jobs->job[0]);

@@ -5,15 +5,29 @@
 
 /* pmemalloc's library is linked already: the name of the program itself finds it. */
 const struct target_kind target_kinds[] = {
-    {"pmemalloc", NULL, true, "pma_malloc", "pma_free", pmemalloc_open, false, false},
-    {"pmemalloc hardened", NULL, true, "pma_malloc", "pma_free", pmemalloc_open, true, false},
-    {"mimalloc", "libmimalloc.so.2", false, "mi_malloc", "mi_free", NULL, false, false},
-    {"jemalloc", "libjemalloc.so.2", false, "malloc", "free", NULL, false, false},
-    {"tcmalloc", "libtcmalloc_minimal.so.4", false, "tc_malloc", "tc_free", NULL, false, false},
-    {"glibc", "libc.so.6", false, "malloc", "free", NULL, false, false},
-    {"memkind PMEM", "libmemkind.so.0", true, "memkind_malloc", "memkind_free", memkind_open, false, false},
-    {"libpmemobj atomic", "libpmemobj.so.1", true, NULL, NULL, pmemobj_open_atomic, false, true},
-    {"libpmemobj reserve", "libpmemobj.so.1", true, NULL, NULL, pmemobj_open_reserve, false, true},
+    {.name = "pmemalloc",
+     .malloc_name = "pma_malloc",
+     .free_name = "pma_free",
+     .open = pmemalloc_open,
+     .heap_first = true},
+    {.name = "pmemalloc hardened",
+     .malloc_name = "pma_malloc",
+     .free_name = "pma_free",
+     .open = pmemalloc_open,
+     .heap_first = true,
+     .hardened = true},
+    {.name = "mimalloc", .library = "libmimalloc.so.2", .malloc_name = "mi_malloc", .free_name = "mi_free"},
+    {.name = "jemalloc", .library = "libjemalloc.so.2", .malloc_name = "malloc", .free_name = "free"},
+    {.name = "tcmalloc", .library = "libtcmalloc_minimal.so.4", .malloc_name = "tc_malloc", .free_name = "tc_free"},
+    {.name = "glibc", .library = "libc.so.6", .malloc_name = "malloc", .free_name = "free"},
+    {.name = "memkind PMEM",
+     .library = "libmemkind.so.0",
+     .malloc_name = "memkind_malloc",
+     .free_name = "memkind_free",
+     .open = memkind_open,
+     .heap_first = true},
+    {.name = "libpmemobj atomic", .library = "libpmemobj.so.1", .open = pmemobj_open_atomic, .slow = true},
+    {.name = "libpmemobj reserve", .library = "libpmemobj.so.1", .open = pmemobj_open_reserve, .slow = true},
 };
 const size_t target_kind_count = sizeof target_kinds / sizeof *target_kinds;
 

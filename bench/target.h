@@ -30,11 +30,10 @@ struct target_wishes {
 };
 
 struct target_kind {
-    const char *name, *library;
-    bool heap_first;
-    const char *malloc_name, *free_name;
+    const char *name, *library, *malloc_name, *free_name;
     /* Finishes what dlopen and dlsym have begun; false with a reason. NULL: nothing to finish. */
     bool (*open)(void *library, struct target *target, const struct target_wishes *wishes, struct sample *sample);
+    bool heap_first;
     bool hardened;
     bool slow; /* microseconds a call: less of the same work says as much */
 };
