@@ -69,7 +69,7 @@ struct bin {
     struct span *partial_head, *partial_tail; /* owned spans with free blocks, oldest first */
     uint32_t partial_count;
     uint16_t index;
-    uint8_t capacity;
+    _Atomic uint8_t capacity; /* set once; stats looks at it from other threads */
     _Atomic uint64_t taken, released;
     _Atomic uint64_t refills;      /* mallocs that found neither an address nor a bit */
     _Atomic uint64_t told_mallocs; /* what the live page knows */
