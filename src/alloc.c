@@ -37,18 +37,27 @@ static void *allocate_large(struct thread_cache *cache, unsigned bin, size_t byt
     return block != NULL ? block : refuse(ENOMEM);
 }
 
-/* bins_from: BIN_CONSERVATIVE or BIN_LEAF. */
-static inline void *allocate(pma_pool *pool, unsigned bins_from, size_t size)
+/* What is not the hot path of allocate(): another pool than last time, sizes that need more than one look. */
+static __attribute__((noinline)) void *allocate_other(pma_pool *pool, unsigned bins_from, size_t size)
 {
     struct thread_cache *cache = cache_for(pool);
     if (UNLIKELY(cache == NULL))
         return NULL;
     if (UNLIKELY(size > SIZE_CLASS_MAX_BYTES))
         return allocate_large(cache, bins_from, size, 1);
-    return cache_malloc(cache, bins_from + size_class_of(size));
+    return cache_malloc(cache, &cache->bins[bins_from + size_class_of(size)]);
 }
 
-void *pma_malloc(pma_pool *pool, size_t size)
+/* bins_from: BIN_CONSERVATIVE or BIN_LEAF. */
+static inline void *allocate(pma_pool *pool, unsigned bins_from, size_t size)
+{
+    struct thread_cache *cache = cache_current;
+    if (UNLIKELY(!cache_is_of(cache, heap_of(pool)) || size > SIZE_CLASS_FINE_BYTES))
+        return allocate_other(pool, bins_from, size);
+    return cache_malloc(cache, bin_at(cache, cache->bin_distance[(size + 7) / 8] + bins_from * (uintptr_t)BIN_BYTES));
+}
+
+__attribute__((aligned(64))) void *pma_malloc(pma_pool *pool, size_t size)
 {
     return allocate(pool, BIN_CONSERVATIVE, size);
 }
@@ -124,7 +133,7 @@ static void *allocate_typed(pma_pool *pool, struct thread_cache *cache, pma_type
     unsigned bin = heap_bin(&pool->heap, type, size_class);
     if (UNLIKELY(bin == BIN_NONE))
         return refuse(ENOMEM);
-    char *block = size_class != 0 ? cache_malloc(cache, bin) : allocate_large(cache, bin, bytes, 1);
+    char *block = size_class != 0 ? cache_malloc(cache, &cache->bins[bin]) : allocate_large(cache, bin, bytes, 1);
     if (block != NULL)
         clear_tail_room(pool, layout, block, used,
                         size_class != 0 ? size_classes[size_class].bytes
@@ -167,7 +176,7 @@ void *pma_aligned_alloc(pma_pool *pool, size_t alignment, size_t size)
     if (size <= SIZE_CLASS_MAX_BYTES && alignment <= PAGE_BYTES)
         size_class = size_class_of_aligned(size, alignment);
     if (size_class != 0)
-        return cache_malloc(cache, BIN_CONSERVATIVE + size_class);
+        return cache_malloc(cache, &cache->bins[BIN_CONSERVATIVE + size_class]);
     return allocate_large(cache, BIN_CONSERVATIVE, size != 0 ? size : 1, alignment);
 }
 
@@ -221,20 +230,25 @@ size_t pma_usable_size(const pma_pool *pool, const void *block)
 
 /* ---- free, realloc ---- */
 
-/* This thread has no cache for the pool. */
-static void refuse_free(pma_pool *pool, const void *block)
+/* The pool is not the one that this thread used last, or this thread cannot have a cache for it. */
+static __attribute__((noinline)) void free_other(pma_pool *pool, void *block)
 {
-    int error = pool_writable(pool);
-    misuse_report_error(heap_of(pool), error != 0 ? error : PMA_ENOMEM, block, pma_error_detail());
+    struct thread_cache *cache = cache_switch(heap_of(pool));
+    if (LIKELY(cache != NULL)) {
+        cache_free(cache, block);
+    } else if (block != NULL) {
+        int error = pool_writable(pool);
+        misuse_report_error(heap_of(pool), error != 0 ? error : PMA_ENOMEM, block, pma_error_detail());
+    }
 }
 
-void pma_free(pma_pool *pool, void *block)
+__attribute__((aligned(64))) void pma_free(pma_pool *pool, void *block)
 {
-    struct thread_cache *cache = cache_of(heap_of(pool));
-    if (LIKELY(cache != NULL))
+    struct thread_cache *cache = cache_current;
+    if (LIKELY(cache_is_of(cache, heap_of(pool))))
         cache_free(cache, block);
-    else if (block != NULL)
-        refuse_free(pool, block);
+    else
+        free_other(pool, block);
 }
 
 static void *allocate_like(pma_pool *pool, struct thread_cache *cache, const struct span *span, size_t size)

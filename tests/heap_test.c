@@ -194,7 +194,9 @@ static void descriptors_are_apart_and_come_back_clean(void)
                 return;
             const char *end = (const char *)(span_remote(span) + span->words);
             CU_ASSERT_TRUE((uintptr_t)span % 128 == 0 && end <= (const char *)span + span->units * 128u);
-            CU_ASSERT_TRUE(span_remote(span) >= span->bits + span->words && (uintptr_t)span_remote(span) % 64 == 0);
+            CU_ASSERT_TRUE(span->words == 1 ? span_remote(span) == &span->remote_only
+                                            : span_remote(span) >= span->bits + span->words &&
+                                                  (uintptr_t)span_remote(span) % 64 == 0);
             CU_ASSERT_TRUE(span->blocks == (class != 0 ? size_classes[class].blocks : 1));
             CU_ASSERT_TRUE(span_count_free(span) == 0);
             for (unsigned k = 0; k < span->words; k++) {
@@ -382,10 +384,11 @@ static void late_frees_empty_a_span_on_its_way(void)
     atomic_store(&full->owner, OWNER_FULL);
     for (unsigned k = 0; k < 15; k++)
         atomic_store(&span_remote(full)[k], UINT64_MAX);
-    cache->foreign = full;
-    cache->foreign_word = 15;
-    cache->foreign_mask = UINT64_MAX;
-    foreign_flush(cache);
+    struct bin *bin = cache_bin(cache, size_class_of(64));
+    bin->gather_at = gather_place(full, 15);
+    atomic_store(&bin->gathered, UINT64_MAX);
+    cache->gathering = bin;
+    gather_flush(cache);
     CHECK(atomic_load(&full->owner) == OWNER_DEAD && full->used == 0 && span_all_free(full));
     CHECK_EQUAL(stats_of(pool).pages_cached, partial->pages + full->pages);
     CHECK(heap_check(heap) == NULL);
@@ -393,6 +396,30 @@ static void late_frees_empty_a_span_on_its_way(void)
 }
 
 /* ---- the thread cache's arithmetic ---- */
+
+/* Of all offsets in a span those that begin a block are told from the others, and numbered. */
+static void one_product_finds_the_block(void)
+{
+    pma_pool *pool = create_pool(scratch("product"), MIB, 64 * MIB);
+    struct thread_cache *cache = cache_of(&pool->heap);
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++) {
+        const struct bin *bin = cache_bin(cache, class);
+        const struct size_class *its = &size_classes[class];
+        uint64_t wrong = 0;
+        for (uint32_t offset = 0; offset < its->pages * PAGE_BYTES; offset++) {
+            unsigned __int128 product = (unsigned __int128)offset * bin->multiplier;
+            bool starts = offset % its->bytes == 0 && offset / its->bytes < its->blocks;
+            wrong += ((uint64_t)product < bin->limit) != starts || (uint64_t)(product >> 64) != offset / its->bytes;
+        }
+        CHECK_EQUAL(wrong, 0);
+    }
+    close_pool(pool);
+}
+
+static uint64_t bits_of(uint64_t word)
+{
+    return (unsigned)__builtin_popcountll(word);
+}
 
 static void the_equations_of_a_bin_hold(void)
 {
@@ -416,10 +443,11 @@ static void the_equations_of_a_bin_hold(void)
             live[s][victim] = live[s][--count[s]];
         }
         const struct bin *bin = &cache->bins[size_class_of(sizes[s])];
-        uint64_t bin_state = atomic_load(&bin->state), length = bin_state & 255;
-        int64_t in_word = __builtin_popcountll(atomic_load(&bin->word));
-        if (!CHECK(bin_state >> 8 == mallocs[s] && length <= bin->capacity && bin->capacity <= LIFO_MAX) ||
-            !CHECK(atomic_load(&bin->balance) - (int64_t)length - in_word == count[s]))
+        uint64_t bin_state = atomic_load(&bin->state), room = bin_state & 255, taken = atomic_load(&bin->taken);
+        uint64_t in_word = bits_of(atomic_load(&bin->word));
+        uint64_t held = bin->capacity - room + in_word + bits_of(atomic_load(&bin->gathered));
+        if (!CHECK((bin_state >> 8) + taken - in_word == mallocs[s] && room <= bin->capacity) ||
+            !CHECK(bin->capacity <= LIFO_MAX && taken - atomic_load(&bin->released) - held == count[s]))
             break;
     }
     for (unsigned s = 0; s < COUNT_OF(sizes); s++)
@@ -681,6 +709,7 @@ void heap_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, central_hands_out_the_fullest_first);
     CU_ADD_TEST(suite, the_last_free_takes_a_span_out_of_central);
     CU_ADD_TEST(suite, late_frees_empty_a_span_on_its_way);
+    CU_ADD_TEST(suite, one_product_finds_the_block);
     CU_ADD_TEST(suite, the_equations_of_a_bin_hold);
     CU_ADD_TEST(suite, random_operations_keep_the_heap_sound);
     CU_ADD_TEST(suite, and_so_do_they_in_a_hardened_pool);

@@ -27,12 +27,18 @@ static void fill_one_span(struct helper *helper, pma_pool *pool, struct batch *b
     CHECK(heap_span_at(&pool->heap, batch->blocks[BLOCKS]) != heap_span_at(&pool->heap, batch->blocks[0]));
 }
 
-/* This thread's LIFO takes no more: what it frees goes to the bitmaps at once. */
+/* This thread's LIFO takes no more: what it frees is gathered for the bitmaps. */
 static void fill_own_lifo(pma_pool *pool, struct batch *batch)
 {
     *batch = (struct batch){.pool = pool, .size = BLOCK, .count = LIFO_MAX};
     batch_malloc(batch);
     batch_free(batch);
+}
+
+/* What this thread has gathered goes to the bitmaps. */
+static void flush_for(void *heap)
+{
+    gather_flush(cache_of(heap));
 }
 
 static void who_frees_into_a_full_span_adopts_it(void)
@@ -45,6 +51,7 @@ static void who_frees_into_a_full_span_adopts_it(void)
     fill_own_lifo(pool, &mine);
     struct thread_cache *cache = cache_of(&pool->heap);
     pma_free(pool, theirs.blocks[5]);
+    flush_for(&pool->heap);
     CHECK_EQUAL(owner_of(pool, theirs.blocks[0]), (uintptr_t)cache);
     theirs.blocks[5] = NULL;
     CHECK(owner_of(pool, theirs.blocks[BLOCKS]) > OWNER_STATES &&
@@ -97,13 +104,13 @@ static void frees_empty_a_span_that_nobody_owns(void)
     batch_free(&theirs);
     CHECK(owner_is_central(atomic_load(&span->owner))); /* the last frees wait */
     uint32_t kept = atomic_load(&pool->heap.kept_pages);
-    foreign_flush(cache_of(&pool->heap));
+    flush_for(&pool->heap);
     CHECK_EQUAL(atomic_load(&span->owner), OWNER_DEAD);
     CHECK_EQUAL(atomic_load(&pool->heap.kept_pages), kept + span->pages);
     check_empty(pool, 100 + LIFO_MAX);
 }
 
-/* A free that still waits in the coalescer when its span becomes this thread's own. */
+/* A free that is still gathered when its span becomes this thread's own. */
 static void a_waiting_free_does_not_pin_an_adopted_span(void)
 {
     static struct batch theirs, mine, rest;
@@ -125,11 +132,6 @@ static void a_waiting_free_does_not_pin_an_adopted_span(void)
     tell(&helper, batch_free, &rest);
     helper_end(&helper);
     check_empty(pool, 100 + LIFO_MAX + BLOCKS - 100 + 1);
-}
-
-static void flush_for(void *arg)
-{
-    foreign_flush(cache_of(arg));
 }
 
 /* A free that came after the owner had collected, and before it let go: it sees that, and keeps the span. */
@@ -176,17 +178,18 @@ static void adopted_spans_beyond_a_number_go_to_central(void)
     static struct batch theirs[SPANS], mine;
     struct helper helper;
     pma_pool *pool = create_pool(scratch("many"), MIB, 64 * MIB);
-    fill_own_lifo(pool, &mine);
     helper_begin(&helper);
     for (unsigned i = 0; i < SPANS; i++) {
         theirs[i] = (struct batch){.pool = pool, .size = BLOCK, .count = BLOCKS};
         tell(&helper, batch_malloc, &theirs[i]);
     }
     helper_end(&helper);
+    fill_own_lifo(pool, &mine); /* now: a thread whose frees find that the heap has grown gives up its LIFO */
     struct heap *heap = &pool->heap;
     const struct bin *bin = &cache_of(heap)->bins[size_class_of(BLOCK)];
     for (unsigned i = 0; i < SPANS; i++) {
         pma_free(pool, theirs[i].blocks[i]);
+        flush_for(heap);
         theirs[i].blocks[i] = NULL;
         CHECK_EQUAL(bin->partial_count, i < PARTIAL_MAX ? i + 1 : PARTIAL_MAX);
     }
@@ -198,7 +201,7 @@ static void adopted_spans_beyond_a_number_go_to_central(void)
     check_empty(pool, LIFO_MAX + SPANS * BLOCKS);
 }
 
-/* The only free block of a full pool waits in this thread's coalescer, and is of a span that becomes its own. */
+/* The only free block of a full pool is gathered by this thread, and is of a span that becomes its own. */
 static void the_last_free_block_is_found(void)
 {
     static struct batch theirs, mine, rest;

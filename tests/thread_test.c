@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Many threads: blocks that go round between them, all calls at once, what a malloc costs, what a stray write can reach. At
  * the end of each test everything was freed and every thread has left: no page is in use, and the figures are exact. */
+#include "heap/thread_cache.h"
 #include "media/format.h"
 #include "pm/thread.h"
 #include "stress.h"
@@ -545,7 +546,7 @@ static void a_pair_costs_nothing_but_itself(void *unused)
     uint64_t flushes, fences;
     pm_counters(&flushes, &fences);
     CHECK(flushes == before.flushes && fences == before.fences);
-    CHECK_EQUAL(atomic_load(&pool->heap.slow_paths), before.slow_paths);
+    CHECK_EQUAL(caches_slow_paths(&pool->heap), before.slow_paths);
     pm_persist(&pool->heap.pm, pool->heap.pages, 1); /* they do count */
     pm_counters(&flushes, &fences);
     CHECK(flushes == before.flushes + 1 && fences == before.fences + 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/heap.h"
 #include "heap/central.h"
+#include "heap/thread_cache.h"
 #include "pm/error.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -12,6 +13,9 @@
 #define GROW_DIVISOR 16u
 #define GROW_MIN_PAGES 256u
 #define GROW_MAX_PAGES 4096u
+
+/* A page map that fills several huge pages asks for them: filling it at open is else mostly page faults. */
+#define PAGE_MAP_HUGE_FROM ((uint64_t)1 << 20) /* pages: 8 GiB, 8 MiB of map */
 
 /* Zeroed memory that costs nothing until it is touched. */
 static void *reserve(size_t bytes)
@@ -44,6 +48,8 @@ int heap_init(struct heap *heap, unsigned flags)
     lock_init(&heap->caches_lock, LOCK_CACHES);
     arena_init(&heap->arena);
     heap->page_map = reserve(page_map_bytes(heap));
+    if (heap->page_map != NULL && heap->superblock.heap_pages >= PAGE_MAP_HUGE_FROM)
+        (void)madvise(heap->page_map, (size_t)heap->superblock.heap_pages * sizeof *heap->page_map, MADV_HUGEPAGE);
     heap->bins = reserve(BIN_MAX * sizeof *heap->bins);
     heap->typed_bins = reserve(PMA_TYPE_MAX * sizeof *heap->typed_bins);
     heap->centrals = reserve(BIN_MAX * sizeof *heap->centrals);
@@ -72,6 +78,7 @@ void heap_destroy(struct heap *heap)
         munmap(heap->page_map, page_map_bytes(heap));
     arena_destroy(&heap->arena);
     types_free(&heap->types);
+    caches_unmap_spare(heap);
     lock_destroy(&heap->types_lock);
     lock_destroy(&heap->caches_lock);
 }

@@ -33,6 +33,8 @@ struct central;
 #define BIN_NONE UINT16_MAX /* no bin: the table is full */
 static_assert(SIZE_CLASS_COUNT == PMA_CLASS_COUNT, "the public figures are per class");
 static_assert(BIN_MAX < BIN_NONE, "bins are numbered in 16 bits");
+static_assert(BIN_MAX * (uint64_t)BIN_BYTES <= PAGE_MAP_BIN_MASK + 1,
+              "the page map has room for the last bin's distance");
 
 struct bin_info {
     uint8_t size_class; /* 0: large */
@@ -67,15 +69,18 @@ struct heap {
     uint16_t (*typed_bins)[SIZE_CLASS_COUNT]; /* [PMA_TYPE_MAX]; 0: none yet */
     struct central *centrals;                 /* [BIN_MAX] */
 
-    struct span *large_kept[LARGE_KEPT_PAGES + 1]; /* freed large spans by pages; page heap lock */
-    _Atomic uint32_t kept_pages;                   /* pages in all spans without a block in use, small and large */
-    uint32_t pages_by_kind[8];                     /* enum span_kind; page heap lock */
+    struct span *large_kept[LARGE_KEPT_PAGES + 1]; /* freed large spans by pages ([0] is empty); page heap lock */
+    uint64_t large_kept_lengths[LARGE_KEPT_PAGES / 64 + 1]; /* bit p: large_kept[p] is not empty */
+    _Atomic uint32_t kept_pages; /* pages in all spans without a block in use, small and large */
+    uint32_t pages_by_kind[8];   /* enum span_kind; page heap lock */
 
     struct lock caches_lock;
-    struct thread_cache *caches;
+    struct thread_cache *caches, *spare_caches; /* of threads that live, and of some that have ended */
+    uint32_t spare_count;
     _Atomic uint32_t
-        scavenge_epoch; /* raised when pages are short: caches give up what they pin at their next refill */
-    _Atomic uint64_t slow_paths, growths;
+        scavenge_epoch;  /* raised when pages are short: caches give up what they pin at their next refill */
+    uint64_t slow_paths; /* of caches that are gone */
+    _Atomic uint64_t growths;
 };
 
 /* Sets up everything over a mapping that holds a valid superblock: no spans yet, the page heap empty. 0 or PMA_ENOMEM. */

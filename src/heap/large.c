@@ -40,19 +40,50 @@ static void count(struct heap *heap, const struct span *span, bool allocated)
         live_add(&heap->pm, heap->base, bin, 0, 0, 1, bytes);
 }
 
-/* A kept span of exactly this length; its word changes only if its bin does. */
+/* A kept span is handed out as it is: for a request that it fits exactly, or one that leaves at most so much of it unused. The
+ * size classes allow as much; cutting off the rest would cost a flush. */
+#define KEPT_WASTE_DIVISOR 8u
+
+static void note_kept(struct heap *heap, uint32_t pages)
+{
+    uint64_t bit = UINT64_C(1) << pages % 64;
+    if (heap->large_kept[pages] != NULL)
+        heap->large_kept_lengths[pages / 64] |= bit;
+    else
+        heap->large_kept_lengths[pages / 64] &= ~bit;
+}
+
+/* The smallest length of a kept span from `pages` to `most`; 0 if there is none. */
+static uint32_t kept_length(const struct heap *heap, uint32_t pages, uint32_t most)
+{
+    for (uint32_t word = pages / 64; word <= most / 64; word++) {
+        uint64_t lengths = heap->large_kept_lengths[word];
+        if (word == pages / 64)
+            lengths &= ~UINT64_C(0) << pages % 64;
+        if (lengths == 0)
+            continue;
+        uint32_t found = word * 64 + (uint32_t)__builtin_ctzll(lengths);
+        return found <= most ? found : 0;
+    }
+    return 0;
+}
+
+/* The word of a kept span changes only if its bin does. */
 static struct span *take_kept(struct heap *heap, unsigned bin, uint32_t pages, uint32_t align)
 {
     if (pages > LARGE_KEPT_PAGES)
         return NULL;
-    struct span **link = &heap->large_kept[pages];
+    uint32_t most = pages + pages / KEPT_WASTE_DIVISOR;
+    uint32_t length = kept_length(heap, pages, most < LARGE_KEPT_PAGES ? most : LARGE_KEPT_PAGES);
+    struct span **link = &heap->large_kept[length];
     while (*link != NULL && (*link)->page % align != 0)
         link = &(*link)->next;
     struct span *span = *link;
     if (span == NULL)
         return NULL;
     *link = span->next;
-    atomic_fetch_sub_explicit(&heap->kept_pages, pages, memory_order_relaxed);
+    note_kept(heap, length);
+    atomic_fetch_sub_explicit(&heap->kept_pages, length, memory_order_relaxed);
     if (atomic_load_explicit(&span->bin, memory_order_relaxed) != bin)
         span_rebin_large(heap, span, bin);
     return span;
@@ -99,6 +130,7 @@ void large_free(struct heap *heap, struct span *span, const void *block)
         if (span->pages <= LARGE_KEPT_PAGES) {
             span->next = heap->large_kept[span->pages];
             heap->large_kept[span->pages] = span;
+            note_kept(heap, span->pages);
             atomic_fetch_add_explicit(&heap->kept_pages, span->pages, memory_order_relaxed);
         } else {
             span->next = NULL;

@@ -92,18 +92,39 @@ static void adopted(struct thread_cache *cache, struct span *span)
     }
 }
 
-void foreign_flush(struct thread_cache *cache)
+/* ---- frees, a word at a time ---- */
+
+/* The free bits of word k of a span that this thread owns, wherever they are, but for those that are being gathered. */
+static uint64_t owned_free(const struct bin *bin, struct span *span, unsigned k)
 {
-    struct span *span = cache->foreign;
-    if (span == NULL)
-        return;
-    unsigned k = cache->foreign_word;
-    uint64_t mask = cache->foreign_mask, full = span_full_word(span, k);
-    uint64_t twice = mask & atomic_load_explicit(&span->bits[k], memory_order_relaxed);
-    cache->foreign = NULL;
+    uint64_t free = atomic_load_explicit(&span->bits[k], memory_order_relaxed) |
+                    atomic_load_explicit(&span_remote(span)[k], memory_order_relaxed);
+    if (span->place == PLACE_CURRENT && k == span->cursor)
+        free |= atomic_load_explicit(&bin->word, memory_order_relaxed);
+    return free;
+}
+
+static void free_owned(struct thread_cache *cache, struct bin *bin, struct span *span, unsigned k, uint64_t mask)
+{
+    uint64_t twice = mask & owned_free(bin, span, k);
     if (UNLIKELY(twice != 0)) {
         misuse_report_twice(its_heap(cache), span, k, twice);
         mask &= ~twice;
+    }
+    uint64_t local = atomic_load_explicit(&span->bits[k], memory_order_relaxed);
+    atomic_store_explicit(&span->bits[k], local | mask, memory_order_relaxed);
+    span->used -= __builtin_popcountll(mask);
+}
+
+static void free_foreign(struct thread_cache *cache, struct span *span, unsigned k, uint64_t mask)
+{
+    uint64_t full = span_full_word(span, k);
+    uint64_t twice = mask & atomic_load_explicit(&span->bits[k], memory_order_relaxed);
+    if (UNLIKELY(twice != 0)) {
+        misuse_report_twice(its_heap(cache), span, k, twice);
+        mask &= ~twice;
+        if (mask == 0)
+            return;
     }
     uint64_t old = atomic_fetch_or(&span_remote(span)[k], mask);
     if (UNLIKELY((old & mask) != 0))
@@ -121,83 +142,102 @@ void foreign_flush(struct thread_cache *cache)
     }
 }
 
+/* If a gathered block was freed by somebody else as well, its span may be gone meanwhile, and the descriptor another's. */
+static void report_gone(struct heap *heap, const struct bin *bin, uint64_t blocks)
+{
+    live_add(&heap->pm, heap->base, bin->index, 0, 0, -blocks, -(blocks * bin->block_bytes));
+    while (blocks-- > 0)
+        misuse_report(heap, NULL, "a block was freed twice; its span was given back before that was noticed");
+}
+
+void gather_flush(struct thread_cache *cache)
+{
+    struct bin *bin = cache->gathering;
+    if (bin == NULL)
+        return;
+    cache->gathering = NULL;
+    struct span *span = (struct span *)(bin->gather_at / SPAN_ALIGN * SPAN_ALIGN);
+    unsigned k = bin->gather_at % SPAN_ALIGN;
+    uint64_t mask = atomic_load_explicit(&bin->gathered, memory_order_relaxed);
+    uint64_t before = atomic_load_explicit(&bin->released, memory_order_relaxed);
+    uint64_t after = before + (unsigned)__builtin_popcountll(mask);
+    bin->gather_at = 0;
+    bin->gather_bytes = 0;
+    atomic_store_explicit(&bin->gathered, 0, memory_order_relaxed);
+    atomic_store_explicit(&bin->released, after, memory_order_relaxed);
+
+    uintptr_t owner = atomic_load_explicit(&span->owner, memory_order_acquire);
+    if (UNLIKELY(atomic_load_explicit(&span->bin, memory_order_relaxed) != bin->index)) {
+        report_gone(its_heap(cache), bin, (unsigned)__builtin_popcountll(mask));
+    } else if (owner == OWNER_FULL && atomic_compare_exchange_strong(&span->owner, &owner, (uintptr_t)cache)) {
+        free_owned(cache, bin, span, k, mask);
+        span_collect(its_heap(cache), span);
+        adopted(cache, span);
+    } else if (owner == (uintptr_t)cache) {
+        free_owned(cache, bin, span, k, mask);
+        if (span->used == 0 && span->place == PLACE_PARTIAL) {
+            partial_unlink(bin, span);
+            central_put_empty(its_heap(cache), span);
+        }
+    } else {
+        free_foreign(cache, span, k, mask);
+    }
+    if (before / RELEASES_PER_TELL != after / RELEASES_PER_TELL)
+        bin_tell(cache, bin);
+}
+
 bool span_block_is_free(const struct thread_cache *cache, struct span *span, uint32_t index)
 {
     unsigned k = index / 64, number = atomic_load_explicit(&span->bin, memory_order_relaxed);
     const struct bin *bin = &cache->bins[number];
-    unsigned length = atomic_load_explicit(&bin->state, memory_order_relaxed) & 255;
     uint64_t free = atomic_load_explicit(&span->bits[k], memory_order_relaxed) |
                     atomic_load_explicit(&span_remote(span)[k], memory_order_relaxed);
     if (bin->current == span && span->cursor == k)
         free |= atomic_load_explicit(&bin->word, memory_order_relaxed);
-    return (free >> index % 64 & 1) != 0 ||
-           (length != 0 && bin->lifo[length - 1] == span->start + (size_t)index * span->block_bytes);
+    if (bin->gather_at == gather_place(span, k))
+        free |= atomic_load_explicit(&bin->gathered, memory_order_relaxed);
+    unsigned room = atomic_load_explicit(&bin->state, memory_order_relaxed) & 255;
+    return (free >> index % 64 & 1) != 0 || bin->lifo[room] == span->start + (size_t)index * span->block_bytes;
 }
 
-/* The span is ours. Returns false if the block is free already. */
-static bool release_local(struct thread_cache *cache, struct bin *bin, struct span *span, uint32_t index)
+static void report_free_already(struct thread_cache *cache, const struct span *span, uint32_t index)
 {
-    unsigned k = index / 64;
-    uint64_t bit = UINT64_C(1) << index % 64;
-    uint64_t free = atomic_load_explicit(&span->bits[k], memory_order_relaxed);
-    uint64_t taken = free | atomic_load_explicit(&span_remote(span)[k], memory_order_relaxed);
-    if (span->place == PLACE_CURRENT && span->cursor == k)
-        taken |= atomic_load_explicit(&bin->word, memory_order_relaxed);
-    if (UNLIKELY((taken & bit) != 0))
-        return false;
-    atomic_store_explicit(&span->bits[k], free | bit, memory_order_relaxed);
-    if (--span->used == 0 && span->place == PLACE_PARTIAL) {
-        partial_unlink(bin, span);
-        central_put_empty(its_heap(cache), span);
-    }
-    return true;
+    misuse_report(its_heap(cache), span->start + (size_t)index * span->block_bytes, "the block is free already");
 }
 
-static bool release_foreign(struct thread_cache *cache, struct span *span, uint32_t index)
+static void gather_from(struct bin *bin, const struct span *span, unsigned k)
 {
-    unsigned k = index / 64;
-    uint64_t bit = UINT64_C(1) << index % 64;
-    if (cache->foreign == span && cache->foreign_word == k) {
-        if ((cache->foreign_mask & bit) != 0)
-            return false;
-        cache->foreign_mask |= bit;
-        return true;
+    unsigned left = span->blocks - k * 64;
+    bin->gather_at = gather_place(span, k);
+    bin->gather_base = span->start + (size_t)k * 64 * span->block_bytes;
+    bin->gather_bytes = (left < 64 ? left : 64) * span->block_bytes;
+}
+
+void cache_release(struct thread_cache *cache, struct bin *bin, struct span *span, uint32_t index)
+{
+    uintptr_t place = gather_place(span, index / 64);
+    uint64_t bit = UINT64_C(1) << index % 64, gathered = atomic_load_explicit(&bin->gathered, memory_order_relaxed);
+    bool hardened = its_heap(cache)->hardened;
+    if (UNLIKELY(hardened ? span_block_is_free(cache, span, index)
+                          : bin->gather_at == place && (gathered & bit) != 0)) {
+        report_free_already(cache, span, index);
+        return;
     }
-    foreign_flush(cache);
-    if (its_heap(cache)->hardened &&
-        ((atomic_load(&span_remote(span)[k]) | atomic_load_explicit(&span->bits[k], memory_order_relaxed)) & bit) != 0)
-        return false;
-    cache->foreign = span;
-    cache->foreign_word = k;
-    cache->foreign_mask = bit;
-    if (its_heap(cache)->hardened)
-        foreign_flush(cache);
-    return true;
+    if (bin->gather_at != place) {
+        gather_flush(cache);
+        cache_scavenge(cache, BIN_NONE); /* a thread that only frees refills nothing, but pins as much */
+        cache->gathering = bin;
+        gather_from(bin, span, index / 64);
+        gathered = 0;
+    }
+    atomic_store_explicit(&bin->gathered, gathered | bit, memory_order_relaxed);
+    if (hardened)
+        gather_flush(cache);
 }
 
 void span_release(struct thread_cache *cache, struct span *span, uint32_t index)
 {
-    struct bin *bin = cache_bin(cache, atomic_load_explicit(&span->bin, memory_order_relaxed));
-    uintptr_t owner = atomic_load_explicit(&span->owner, memory_order_acquire);
-    bool released;
-    if (owner == OWNER_FULL && atomic_compare_exchange_strong(&span->owner, &owner, (uintptr_t)cache)) {
-        released = release_local(cache, bin, span, index);
-        adopted(cache, span);
-    } else if (owner == (uintptr_t)cache) {
-        released = release_local(cache, bin, span, index);
-    } else if (owner == OWNER_DEAD || owner == OWNER_LARGE) {
-        released = false;
-    } else {
-        released = release_foreign(cache, span, index);
-    }
-    if (UNLIKELY(!released)) {
-        misuse_report(its_heap(cache), span->start + (size_t)index * span->block_bytes, "the block is free already");
-        return;
-    }
-    int64_t balance = atomic_load_explicit(&bin->balance, memory_order_relaxed);
-    atomic_store_explicit(&bin->balance, balance - 1, memory_order_relaxed);
-    if (++bin->releases >= RELEASES_PER_TELL)
-        bin_tell(cache, bin);
+    cache_release(cache, cache_bin(cache, atomic_load_explicit(&span->bin, memory_order_relaxed)), span, index);
 }
 
 void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t entry)
@@ -217,21 +257,20 @@ void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t entry)
         large_free(heap, span, block);
         return;
     }
-    uint32_t offset = (uint32_t)((char *)block - span->start), product = offset * span->inverse;
-    uint32_t index = product >> span->shift | product << (-span->shift & 31);
+    uint32_t index = size_class_index(&size_classes[span->size_class], (uint32_t)((char *)block - span->start));
     if (index >= span->blocks) {
         misuse_report(heap, block, "free of an address inside a block");
         return;
     }
     struct bin *bin = cache_bin(cache, page_map_bin(entry));
     uint64_t state = atomic_load_explicit(&bin->state, memory_order_relaxed);
-    unsigned length = state & 255;
-    if (length != 0 && bin->lifo[length - 1] == block) {
-        misuse_report(heap, block, "the block is free already");
-    } else if (length < bin->capacity) { /* the bin was not set up before */
-        bin->lifo[length] = block;
-        atomic_store_explicit(&bin->state, state + 1, memory_order_relaxed);
+    unsigned room = state & 255;
+    if (bin->lifo[room] == block) {
+        report_free_already(cache, span, index);
+    } else if (room != 0) { /* the bin was not set up before */
+        bin->lifo[room - 1] = block;
+        atomic_store_explicit(&bin->state, state - 1, memory_order_relaxed);
     } else {
-        span_release(cache, span, index);
+        cache_release(cache, bin, span, index);
     }
 }

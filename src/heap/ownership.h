@@ -12,7 +12,8 @@
  *     CENTRAL    DEAD        a free that completes a word and, under the lock, finds all words complete
  *     thread     DEAD        the owner, all free
  *
- * A foreign free is a fetch_or (seq_cst) into the remote word; bits that were set already are a double free. Then it loads
+ * Frees are gathered by the bin, and reach the bitmap a word at a time. If the span is foreign then, that is a fetch_or
+ * (seq_cst) into the remote word; bits that were set already are double frees. Then it loads
  * the owner again: FULL: adopt and collect. CENTRAL, and the word is complete: central_check. A thread: that one collects
  * when it runs dry. Store-then-load on both sides, so one of the two always sees the other. After the fetch_or the span may
  * be another incarnation: harmless, as descriptors are type-stable, only atomics are read, and a spurious adoption only
@@ -23,12 +24,12 @@
 
 #include "heap/thread_cache.h"
 
-/* Block `index` of a small span goes back to a bitmap: the span's local one, or the remote one through the coalescer. */
+/* Block `index` of a small span goes back to its bitmap, in a while. */
 void span_release(struct thread_cache *cache, struct span *span, uint32_t index);
 /* Whether the block is free as far as this thread can tell without a lock: not those in the LIFOs, but for its own last one. */
 bool span_block_is_free(const struct thread_cache *cache, struct span *span, uint32_t index);
-/* Empties the coalescer. */
-void foreign_flush(struct thread_cache *cache);
+/* What the cache has gathered goes to the bitmap. */
+void gather_flush(struct thread_cache *cache);
 /* The owner lets go of a span without local free blocks; false if it got it back because of remote ones. */
 bool span_detach_full(struct thread_cache *cache, struct span *span);
 /* The owner hands on a span that is on no list: to the empties, to central, or as full. */

@@ -116,8 +116,11 @@ static bool storage_missing(const struct page_heap *heap, uint32_t page, uint32_
 
 void page_heap_has_storage(struct page_heap *heap, uint32_t page, uint32_t pages)
 {
-    for (uint32_t p = page; p < page + pages; p++)
-        heap->storage[p / 64] |= UINT64_C(1) << p % 64;
+    for (uint32_t end = page + pages, step; page < end; page += step) { /* a word of the bitmap at a time */
+        uint32_t from = page % 64;
+        step = end - page < 64 - from ? end - page : 64 - from;
+        heap->storage[page / 64] |= ~UINT64_C(0) >> (64 - step) << from;
+    }
 }
 
 static int give_storage(struct page_heap *heap, uint32_t page, uint32_t pages)

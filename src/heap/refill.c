@@ -2,8 +2,10 @@
 /*
  * malloc when the bin's LIFO and word are empty. In this order, each step dearer than the one before:
  *
- *     1. the words of the current span, circularly          2. the same after collecting its remote frees
- *     3. a partial span of this thread                      4. a partial span from central, then an empty one
+ *     1. the words of the current span, circularly; what was gathered is in its bitmap by then
+ *     2. the same after collecting its remote frees
+ *     3. a partial span of this thread
+ *     4. a partial span from central, then an empty one
  *     5. a new span: free pages, pages of other bins' empty spans, pages that caches pin, growth of the file
  */
 #include "heap/central.h"
@@ -27,8 +29,8 @@ static bool take_word(const struct heap *heap, struct bin *bin, struct span *spa
             span->used += blocks;
             span->cursor = (uint16_t)k;
             bin->word_base = span->start + (size_t)k * 64 * span->block_bytes;
-            int64_t balance = atomic_load_explicit(&bin->balance, memory_order_relaxed);
-            atomic_store_explicit(&bin->balance, balance + blocks, memory_order_relaxed);
+            uint64_t taken = atomic_load_explicit(&bin->taken, memory_order_relaxed);
+            atomic_store_explicit(&bin->taken, taken + (unsigned)blocks, memory_order_relaxed);
             atomic_store_explicit(&bin->word, word, memory_order_relaxed);
             return true;
         }
@@ -74,18 +76,15 @@ static struct span *next_span(struct heap *heap, struct thread_cache *cache, str
     return span;
 }
 
-void *cache_refill(struct thread_cache *cache, unsigned index)
+static bool in_current(const struct heap *heap, struct bin *bin)
 {
-    struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
-    struct bin *bin = cache_bin(cache, index);
-    if (heap->hardened && bin->current != NULL && take_word(heap, bin, bin->current))
-        return cache_malloc(cache, index); /* each malloc comes here: the rest is for those that need more */
-    atomic_fetch_add_explicit(&heap->slow_paths, 1, memory_order_relaxed);
-    uint32_t epoch = atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
-    if (UNLIKELY(cache->scavenge_epoch != epoch)) {
-        cache->scavenge_epoch = epoch;
-        cache_drain(cache, index);
-    }
+    return bin->current != NULL && take_word(heap, bin, bin->current);
+}
+
+/* No bit is left that this thread knows of. False without memory or space. */
+static __attribute__((noinline)) bool find_span(struct heap *heap, struct thread_cache *cache, struct bin *bin)
+{
+    cache_scavenge(cache, bin->index);
     struct span *span = bin->current;
     for (;;) {
         if (span != NULL) {
@@ -102,13 +101,28 @@ void *cache_refill(struct thread_cache *cache, unsigned index)
             }
         }
         span = next_span(heap, cache, bin);
-        if (span == NULL) {
-            errno = ENOMEM;
-            return NULL;
-        }
+        if (span == NULL)
+            return false;
         span->place = PLACE_CURRENT;
         bin->current = span;
     }
-    bin_tell(cache, bin);
-    return cache_malloc(cache, index);
+    return true;
+}
+
+void *cache_refill(struct thread_cache *cache, struct bin *bin)
+{
+    struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
+    if (UNLIKELY(bin->block_bytes == 0))
+        bin_prepare(cache, (unsigned)(bin - cache->bins));
+    uint64_t refills = atomic_load_explicit(&bin->refills, memory_order_relaxed);
+    atomic_store_explicit(&bin->refills, refills + 1, memory_order_relaxed);
+    if (cache->gathering == bin)
+        gather_flush(cache);
+    if (!in_current(heap, bin) && !find_span(heap, cache, bin)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (!heap->hardened || refills % 64 == 0) /* a hardened pool comes here for each block, others for a word of them */
+        bin_tell(cache, bin);
+    return cache_malloc(cache, bin);
 }

@@ -4,13 +4,18 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define UNIT_BYTES 128u
-/* One chunk holds the descriptors of some 40 MiB of 64-byte blocks: few mappings, little slack for small pools. */
-#define CHUNK_BYTES ((size_t)256 << 10)
+#define UNIT_BYTES SPAN_ALIGN
+/* A chunk is an eighth of what there is, so that there is little slack. The least holds the descriptors of some 40 MiB of
+ * 64-byte blocks; from the size of a huge page on, chunks ask for such: a page fault costs more than what it maps is used. */
+#define CHUNK_DIVISOR 8u
+#define CHUNK_MIN ((size_t)256 << 10)
+#define CHUNK_HUGE ((size_t)2 << 20)
+#define CHUNK_MAX ((size_t)4 << 20)
 
 struct arena_chunk {
     struct arena_chunk *next;
-    char padding[UNIT_BYTES - sizeof(struct arena_chunk *)];
+    size_t bytes;
+    char padding[UNIT_BYTES - sizeof(struct arena_chunk *) - sizeof(size_t)];
 };
 
 bool span_all_free(struct span *span)
@@ -33,11 +38,19 @@ unsigned span_count_free(struct span *span)
     return free;
 }
 
-/* Index of the first remote word: behind the local ones, on a line of its own. */
-static unsigned remote_index(unsigned words)
+/* Bytes to the first remote word: behind the local ones, on a line of its own. */
+static unsigned remote_at(unsigned words)
 {
-    unsigned end = SPAN_LOCAL_AT + words * 8u;
-    return ((end + 63u) / 64u * 64u - SPAN_LOCAL_AT) / 8u;
+    if (words == 1)
+        return offsetof(struct span, remote_only);
+    return (SPAN_LOCAL_AT + words * 8u + 63u) / 64u * 64u;
+}
+
+/* A descriptor in units. */
+static unsigned units_of(unsigned words)
+{
+    unsigned end = words <= 1 ? SPAN_LOCAL_AT + words * 8u : remote_at(words) + words * 8u;
+    return (end + UNIT_BYTES - 1) / UNIT_BYTES;
 }
 
 void arena_init(struct arena *arena)
@@ -51,24 +64,34 @@ void arena_destroy(struct arena *arena)
     while (arena->chunks != NULL) {
         struct arena_chunk *chunk = arena->chunks;
         arena->chunks = chunk->next;
-        munmap(chunk, CHUNK_BYTES);
+        munmap(chunk, chunk->bytes);
     }
     lock_destroy(&arena->lock);
 }
 
+static bool new_chunk(struct arena *arena)
+{
+    size_t bytes = atomic_load_explicit(&arena->bytes, memory_order_relaxed) / CHUNK_DIVISOR / CHUNK_MIN * CHUNK_MIN;
+    bytes = bytes < CHUNK_MIN ? CHUNK_MIN : bytes > CHUNK_MAX ? CHUNK_MAX : bytes;
+    void *fresh = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (fresh == MAP_FAILED)
+        return false;
+    if (bytes >= CHUNK_HUGE)
+        (void)madvise(fresh, bytes, MADV_HUGEPAGE); /* a hint */
+    struct arena_chunk *chunk = fresh;
+    chunk->next = arena->chunks;
+    chunk->bytes = bytes;
+    arena->chunks = chunk;
+    arena->chunk = (char *)fresh + sizeof *chunk;
+    arena->chunk_end = (char *)fresh + bytes;
+    atomic_fetch_add_explicit(&arena->bytes, bytes, memory_order_relaxed);
+    return true;
+}
+
 static struct span *carve(struct arena *arena, size_t bytes)
 {
-    if ((size_t)(arena->chunk_end - arena->chunk) < bytes) {
-        void *fresh = mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (fresh == MAP_FAILED)
-            return NULL;
-        struct arena_chunk *chunk = fresh;
-        chunk->next = arena->chunks;
-        arena->chunks = chunk;
-        arena->chunk = (char *)fresh + sizeof *chunk;
-        arena->chunk_end = (char *)fresh + CHUNK_BYTES;
-        atomic_fetch_add_explicit(&arena->bytes, CHUNK_BYTES, memory_order_relaxed);
-    }
+    if ((size_t)(arena->chunk_end - arena->chunk) < bytes && !new_chunk(arena))
+        return NULL;
     struct span *span = (struct span *)(void *)arena->chunk;
     arena->chunk += bytes;
     return span;
@@ -79,8 +102,7 @@ struct span *arena_take(struct arena *arena, unsigned size_class)
     const struct size_class *class = &size_classes[size_class];
     unsigned blocks = size_class != 0 ? class->blocks : 1;
     unsigned words = size_class != 0 ? (blocks + 63) / 64 : 0;
-    unsigned remote_at = remote_index(words);
-    unsigned units = (SPAN_LOCAL_AT + (remote_at + words) * 8u + UNIT_BYTES - 1) / UNIT_BYTES;
+    unsigned units = units_of(words);
 
     lock_acquire(&arena->lock);
     struct span *span = arena->free[units];
@@ -94,12 +116,10 @@ struct span *arena_take(struct arena *arena, unsigned size_class)
 
     span->blocks = blocks;
     span->words = (uint16_t)words;
-    span->remote_at = (uint16_t)remote_at;
+    span->remote_at = (uint16_t)remote_at(words);
     span->units = (uint8_t)units;
     span->size_class = (uint8_t)size_class;
     span->block_bytes = size_class != 0 ? class->bytes : 0;
-    span->inverse = class->inverse;
-    span->shift = class->shift;
     span->reciprocal = size_class != 0 ? ((UINT64_C(1) << 40) + class->bytes - 1) / class->bytes : 0;
     span->used = 0;
     span->cursor = 0;

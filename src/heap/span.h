@@ -7,12 +7,13 @@
  * A set bit is a free block; the bit is the only state of a free block, nothing is ever written into it. A block's bit is
  * in exactly one place:
  *
- *     for each block i of a small span:  allocated(i) + local(i) + remote(i) + in_word(i) = 1
+ *     for each block i of a small span:  allocated(i) + local(i) + remote(i) + in_word(i) + gathered(i) = 1
  *         local    bits[i / 64], written by the owner of the span only (relaxed atomics, as others may look)
  *         remote   remote[i / 64], set by other threads with fetch_or, taken by the owner with exchange
  *         in_word  the word that the owner's bin holds: bin->word, at word index `cursor`
+ *         gathered the word that some thread's bin gathers frees for: bin->gathered, on the way to local or remote
  *         "allocated" includes blocks that wait in some thread's LIFO
- *     used = blocks - number of local bits   (blocks in bin->word, and remote frees until collected, count as used)
+ *     used = blocks - number of local bits   (blocks in a bin, and remote frees until collected, count as used)
  *
  * Owner (see ownership.h for how it changes):
  *     OWNER_DEAD     empty and on a list of empties, or being made; nobody may free into it
@@ -56,12 +57,14 @@ struct span {
     uint32_t page, pages;
     uint32_t block_bytes; /* 0: large */
     uint32_t blocks;      /* large: 1 */
-    uint32_t inverse;     /* exact division, see size_class.h */
-    uint16_t words, remote_at;
+    uint16_t words;
+    uint16_t remote_at; /* bytes from here to the remote words */
     _Atomic uint16_t bin;
     pma_type_id type;
-    uint8_t shift, size_class, kind;
+    uint8_t size_class, kind;
     uint8_t units; /* descriptor size in units of 128 bytes */
+    /* The remote word of a span that has only one: a line of its own would double the descriptor. */
+    _Alignas(8) _Atomic uint64_t remote_only;
 
     /* the owner's */
     _Alignas(64) int32_t used;
@@ -71,11 +74,11 @@ struct span {
     struct span *next, *prev;
     _Atomic uint64_t bits[];
 };
-static_assert(offsetof(struct span, bits) == SPAN_LOCAL_AT, "the owner's line");
+static_assert(offsetof(struct span, bits) == SPAN_LOCAL_AT && offsetof(struct span, used) == 64, "the owner's line");
 
 static inline _Atomic uint64_t *span_remote(struct span *span)
 {
-    return span->bits + span->remote_at;
+    return (_Atomic uint64_t *)(void *)((char *)span + span->remote_at);
 }
 
 /* The word with all blocks of word k free. */
@@ -96,21 +99,35 @@ bool span_all_free(struct span *span);
 /* Free blocks in local and remote bits. */
 unsigned span_count_free(struct span *span);
 
-/* ---- page map: one word per page, bin << 48 | descriptor | page within the span (small spans); 0: in no span ---- */
+/*
+ * ---- page map: one word per page; 0: in no span ----
+ *
+ *     bits 0..5     the number of the page within a small span; 0 in a large one
+ *     bits 6..20    the bin, as the distance of struct bin from the first one in a thread cache: a free adds it as it is
+ *     bits 21..61   the descriptor: its address / SPAN_ALIGN
+ */
+#define SPAN_ALIGN 128u
+#define BIN_BYTES 448u /* an odd number of lines: the bins' first lines spread over all sets of a cache */
+#define PAGE_MAP_INDEX_MASK ((uintptr_t)63)
+#define PAGE_MAP_BIN_MASK ((uintptr_t)0x1fffc0)
+#define PAGE_MAP_SPAN_SHIFT 21
 
-#define PAGE_MAP_INDEX_MASK ((uintptr_t)127)
-
+static inline uintptr_t page_map_entry(const struct span *span, unsigned bin, uintptr_t index)
+{
+    return (uintptr_t)span / SPAN_ALIGN << PAGE_MAP_SPAN_SHIFT | (uintptr_t)bin * BIN_BYTES | index;
+}
 static inline struct span *page_map_span(uintptr_t entry)
 {
-    return (struct span *)(entry & (((uintptr_t)1 << 48) - 1) & ~PAGE_MAP_INDEX_MASK);
+    return (struct span *)((entry >> PAGE_MAP_SPAN_SHIFT) * SPAN_ALIGN);
 }
 static inline unsigned page_map_bin(uintptr_t entry)
 {
-    return (unsigned)(entry >> 48);
+    return (unsigned)(entry & PAGE_MAP_BIN_MASK) / BIN_BYTES;
 }
 
 /* ---- descriptors ---- */
 
+#define SPAN_WORDS_MAX 128u /* 64 KiB of 8-byte blocks */
 #define SPAN_UNITS_MAX                                                                                                 \
     18 /* 64 KiB of 8-byte blocks: 88 bytes + 128 words, to 64, + 128 words = 2176 bytes = 17 units */
 

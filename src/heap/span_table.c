@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/span_table.h"
 #include "heap/central.h"
+#include <string.h>
 
 /* Spans that hold no blocks have a bin, but do not count as its own. */
 static void count_pages(struct heap *heap, const struct span *span, int32_t spans, int32_t pages)
@@ -18,8 +19,7 @@ static void map_pages(struct heap *heap, struct span *span, uint32_t from, uint3
     unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
     for (uint32_t i = from; i < to; i++) {
         uintptr_t index = span->size_class != 0 ? i : 0;
-        atomic_store_explicit(&heap->page_map[span->page + i], (uintptr_t)bin << 48 | (uintptr_t)span | index,
-                              memory_order_release);
+        atomic_store_explicit(&heap->page_map[span->page + i], page_map_entry(span, bin, index), memory_order_release);
     }
 }
 
@@ -115,6 +115,7 @@ uint32_t span_dissolve_kept(struct heap *heap)
         list = concatenate(heap->large_kept[pages], list);
         heap->large_kept[pages] = NULL;
     }
+    memset(heap->large_kept_lengths, 0, sizeof heap->large_kept_lengths);
     return span_dissolve(heap, list);
 }
 
@@ -142,6 +143,9 @@ void span_rebin_large(struct heap *heap, struct span *span, unsigned bin)
     map_pages(heap, span, 0, span->pages);
 }
 
+/* Walks are mostly waiting for descriptors: some spans ahead, if they are as long as this one, the next is asked for. */
+#define SPANS_AHEAD 8u
+
 struct span *span_next(const struct heap *heap, uint32_t *page)
 {
     while (*page < heap->page_heap.pages) {
@@ -149,6 +153,13 @@ struct span *span_next(const struct heap *heap, uint32_t *page)
         struct span *span = page_map_span(entry);
         if (span != NULL) {
             *page = span->page + span->pages;
+            uint64_t ahead = (uint64_t)span->page + (uint64_t)span->pages * SPANS_AHEAD;
+            if (ahead < heap->page_heap.pages) {
+                const struct span *next =
+                    page_map_span(atomic_load_explicit(&heap->page_map[ahead], memory_order_relaxed));
+                __builtin_prefetch(next);
+                __builtin_prefetch((const char *)next + 64);
+            }
             return span;
         }
         *page += heap->page_heap.nodes[*page].pages;

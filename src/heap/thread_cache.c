@@ -7,10 +7,11 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
-/* Its heap is never equal to a pool: the first call of a thread goes through cache_switch. */
+/* Its heap is never equal to a pool's: the first call of a thread goes through cache_switch. */
 static _Alignas(64) struct {
-    _Atomic(struct heap *) heap;
-} no_cache;
+    struct heap *heap;
+} no_cache = {(struct heap *)(void *)&no_cache};
+#define NO_HEAP ((struct heap *)(void *)&no_cache)
 
 _Thread_local struct thread_cache *cache_current = (struct thread_cache *)(void *)&no_cache;
 static _Thread_local struct thread_cache *my_caches;
@@ -25,6 +26,43 @@ static void unmap_cache(struct thread_cache *cache)
     munmap(cache, sizeof *cache);
 }
 
+/* Programs start and end threads all the time: the cache of one that ends is the next one's, with its bins set up and its
+ * memory mapped. */
+#define SPARE_MAX 16u
+
+static void keep_cache(struct thread_cache *cache, struct heap *heap)
+{
+    take_apart(cache, heap);
+    lock_acquire(&heap->caches_lock);
+    bool keep = heap->spare_count < SPARE_MAX;
+    if (keep) {
+        heap->spare_count++;
+        cache->next = heap->spare_caches;
+        heap->spare_caches = cache;
+    }
+    lock_release(&heap->caches_lock);
+    if (!keep)
+        unmap_cache(cache);
+}
+
+static struct thread_cache *take_spare(struct heap *heap)
+{
+    lock_acquire(&heap->caches_lock);
+    struct thread_cache *cache = heap->spare_caches;
+    if (cache != NULL) {
+        heap->spare_caches = cache->next;
+        heap->spare_count--;
+    }
+    lock_release(&heap->caches_lock);
+    return cache;
+}
+
+void caches_unmap_spare(struct heap *heap)
+{
+    for (struct thread_cache *cache; (cache = take_spare(heap)) != NULL;)
+        unmap_cache(cache);
+}
+
 static void thread_ends(void *unused)
 {
     (void)unused;
@@ -33,9 +71,10 @@ static void thread_ends(void *unused)
     for (struct thread_cache *next; my_caches != NULL; my_caches = next) {
         next = my_caches->next_mine;
         struct heap *heap = atomic_load_explicit(&my_caches->heap, memory_order_acquire);
-        if (heap != NULL)
-            take_apart(my_caches, heap);
-        unmap_cache(my_caches);
+        if (heap == NO_HEAP)
+            unmap_cache(my_caches);
+        else
+            keep_cache(my_caches, heap);
     }
     lock_release(&caches_lock);
 }
@@ -47,30 +86,39 @@ static void make_exit_key(void)
     exit_key_error = pthread_key_create(&exit_key, thread_ends);
 }
 
-static struct thread_cache *new_cache(struct heap *heap)
+/* Zeroed but for what never changes. */
+static struct thread_cache *map_cache(struct heap *heap)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, make_exit_key);
     void *memory = mmap(NULL, sizeof(struct thread_cache), PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED || exit_key_error != 0) {
-        pm_fail(PMA_ENOMEM, "no memory for this thread's cache");
-        if (memory != MAP_FAILED)
-            munmap(memory, sizeof(struct thread_cache));
+    if (memory == MAP_FAILED)
         return NULL;
-    }
     struct thread_cache *cache = memory;
     atomic_store_explicit(&cache->heap, heap, memory_order_relaxed);
     cache->pages = heap->pages;
     cache->page_limit = heap->page_limit;
     cache->page_map = heap->page_map;
-    cache->scavenge_epoch = atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
-    if (pthread_setspecific(exit_key, cache) != 0) {
+    for (unsigned i = 0; i <= SIZE_CLASS_FINE_BYTES / 8; i++)
+        cache->bin_distance[i] = (uint16_t)((BIN_CONSERVATIVE + size_class_of(i * 8)) * BIN_BYTES);
+    return cache;
+}
+
+static struct thread_cache *new_cache(struct heap *heap)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_exit_key);
+    struct thread_cache *cache = take_spare(heap);
+    if (cache == NULL)
+        cache = map_cache(heap);
+    if (cache == NULL || exit_key_error != 0 || pthread_setspecific(exit_key, cache) != 0) {
         pm_fail(PMA_ENOMEM, "no memory for this thread's cache");
-        unmap_cache(cache);
+        if (cache != NULL)
+            unmap_cache(cache);
         return NULL;
     }
+    cache->scavenge_epoch = atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
     lock_acquire(&heap->caches_lock);
+    cache->previous = NULL;
     cache->next = heap->caches;
     if (cache->next != NULL)
         cache->next->previous = cache;
@@ -87,7 +135,7 @@ static struct thread_cache *find_mine(const struct heap *heap)
     while (*link != NULL) {
         struct thread_cache *cache = *link;
         struct heap *its = atomic_load_explicit(&cache->heap, memory_order_acquire);
-        if (its == NULL) {
+        if (its == NO_HEAP) { /* its pool was closed */
             *link = cache->next_mine;
             unmap_cache(cache);
             continue;
@@ -130,18 +178,29 @@ void bin_prepare(struct thread_cache *cache, unsigned index)
     struct bin *bin = &cache->bins[index];
     bin->index = (uint16_t)index;
     bin->block_bytes = class->bytes;
-    bin->blocks = class->blocks;
-    bin->inverse = class->inverse;
-    bin->shift = class->shift;
+    bin->multiplier = -(uint64_t) class->bytes / class->bytes + 2; /* (2^64 - d) / d + 1, rounded down, + 1 */
+    bin->limit = class->blocks * (bin->multiplier * class->bytes);
     bin->capacity = heap->hardened ? 0 : class->lifo;
+    atomic_store_explicit(&bin->state, bin->capacity, memory_order_relaxed);
 }
 
-static void bin_figures(struct bin *bin, uint64_t *mallocs, int64_t *inuse)
+static uint64_t bits_in(const _Atomic uint64_t *word)
 {
-    uint64_t state = atomic_load_explicit(&bin->state, memory_order_relaxed);
-    *mallocs = state >> 8;
-    *inuse = atomic_load_explicit(&bin->balance, memory_order_relaxed) - (int64_t)(state & 255) -
-             __builtin_popcountll(atomic_load_explicit(&bin->word, memory_order_relaxed));
+    return (unsigned)__builtin_popcountll(atomic_load_explicit(word, memory_order_relaxed));
+}
+
+/* Free blocks that the bin holds. */
+static uint64_t bin_holds(const struct bin *bin)
+{
+    unsigned room = atomic_load_explicit(&bin->state, memory_order_relaxed) & 255;
+    return bin->capacity - room + bits_in(&bin->word) + bits_in(&bin->gathered);
+}
+
+static void bin_figures(const struct bin *bin, uint64_t *mallocs, int64_t *inuse)
+{
+    uint64_t taken = atomic_load_explicit(&bin->taken, memory_order_relaxed);
+    *mallocs = (atomic_load_explicit(&bin->state, memory_order_relaxed) >> 8) + taken - bits_in(&bin->word);
+    *inuse = (int64_t)(taken - atomic_load_explicit(&bin->released, memory_order_relaxed) - bin_holds(bin));
 }
 
 void bin_tell(struct thread_cache *cache, struct bin *bin)
@@ -149,9 +208,6 @@ void bin_tell(struct thread_cache *cache, struct bin *bin)
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
     uint64_t mallocs;
     int64_t inuse;
-    if (bin->releases != 0)
-        atomic_fetch_add_explicit(&heap->slow_paths, bin->releases, memory_order_relaxed);
-    bin->releases = 0;
     bin_figures(bin, &mallocs, &inuse);
     uint64_t allocated = mallocs - atomic_load_explicit(&bin->told_mallocs, memory_order_relaxed);
     int64_t grown = inuse - atomic_load_explicit(&bin->told_inuse, memory_order_relaxed);
@@ -178,12 +234,16 @@ static void release_waiting(struct thread_cache *cache, const struct bin *bin, c
     misuse_report(heap, block, "a block was freed twice, noticed when it left a thread's cache");
 }
 
+/* The state is read anew each time: releasing may find that pages are short, and drain all LIFOs itself. */
 static void drain_lifo(struct thread_cache *cache, struct bin *bin)
 {
-    uint64_t state = atomic_load_explicit(&bin->state, memory_order_relaxed);
-    for (unsigned length = state & 255; length > 0; length--) {
-        atomic_store_explicit(&bin->state, --state, memory_order_relaxed);
-        release_waiting(cache, bin, bin->lifo[length - 1]);
+    for (;;) {
+        uint64_t state = atomic_load_explicit(&bin->state, memory_order_relaxed);
+        void *block = bin->lifo[state & 255];
+        if (block == NULL)
+            return;
+        atomic_store_explicit(&bin->state, state + 1, memory_order_relaxed);
+        release_waiting(cache, bin, block);
     }
 }
 
@@ -197,8 +257,8 @@ static struct span *put_back_current(struct bin *bin)
     _Atomic uint64_t *bits = &span->bits[span->cursor];
     atomic_store_explicit(bits, atomic_load_explicit(bits, memory_order_relaxed) | word, memory_order_relaxed);
     span->used -= __builtin_popcountll(word);
-    int64_t balance = atomic_load_explicit(&bin->balance, memory_order_relaxed);
-    atomic_store_explicit(&bin->balance, balance - __builtin_popcountll(word), memory_order_relaxed);
+    uint64_t taken = atomic_load_explicit(&bin->taken, memory_order_relaxed);
+    atomic_store_explicit(&bin->taken, taken - (unsigned)__builtin_popcountll(word), memory_order_relaxed);
     atomic_store_explicit(&bin->word, 0, memory_order_relaxed);
     bin->current = NULL;
     span->place = PLACE_NONE;
@@ -210,7 +270,7 @@ static unsigned bins_in_use(const struct heap *heap)
     return atomic_load_explicit(&heap->bin_count, memory_order_acquire);
 }
 
-/* As in take_apart: what waits in LIFOs and in the coalescer first, as it may be of spans that are this thread's own. */
+/* As in take_apart: what waits in LIFOs or is gathered first, as it may be of spans that are this thread's own. */
 void cache_drain(struct thread_cache *cache, unsigned except)
 {
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
@@ -218,7 +278,7 @@ void cache_drain(struct thread_cache *cache, unsigned except)
     for (unsigned index = 0; index < bins; index++)
         if (index != except)
             drain_lifo(cache, &cache->bins[index]);
-    foreign_flush(cache);
+    gather_flush(cache);
     for (unsigned index = 0; index < bins; index++) {
         struct bin *bin = &cache->bins[index];
         if (index == except || bin->block_bytes == 0)
@@ -244,13 +304,33 @@ void cache_drain(struct thread_cache *cache, unsigned except)
     }
 }
 
+static uint64_t slow_paths_of(const struct thread_cache *cache, unsigned bins)
+{
+    uint64_t sum = 0;
+    for (unsigned index = 0; index < bins; index++)
+        sum += atomic_load_explicit(&cache->bins[index].refills, memory_order_relaxed) +
+               atomic_load_explicit(&cache->bins[index].released, memory_order_relaxed);
+    return sum;
+}
+
+/* Everything was told, and the bin holds nothing: it counts from zero again. */
+static void reset_figures(struct bin *bin)
+{
+    atomic_store_explicit(&bin->state, bin->capacity, memory_order_relaxed);
+    atomic_store_explicit(&bin->taken, 0, memory_order_relaxed);
+    atomic_store_explicit(&bin->released, 0, memory_order_relaxed);
+    atomic_store_explicit(&bin->refills, 0, memory_order_relaxed);
+    atomic_store_explicit(&bin->told_mallocs, 0, memory_order_relaxed);
+    atomic_store_explicit(&bin->told_inuse, 0, memory_order_relaxed);
+}
+
 /* First all LIFOs: releasing their blocks may adopt spans into any bin. Then the spans. */
 static void take_apart(struct thread_cache *cache, struct heap *heap)
 {
     unsigned bins = bins_in_use(heap);
     for (unsigned index = 0; index < bins; index++)
         drain_lifo(cache, &cache->bins[index]);
-    foreign_flush(cache);
+    gather_flush(cache);
     for (unsigned index = 0; index < bins; index++) {
         struct bin *bin = &cache->bins[index];
         struct span *span = put_back_current(bin);
@@ -263,6 +343,10 @@ static void take_apart(struct thread_cache *cache, struct heap *heap)
         bin_tell(cache, bin);
     }
     lock_acquire(&heap->caches_lock);
+    heap->slow_paths += slow_paths_of(cache, bins);
+    for (unsigned index = 0; index < bins; index++)
+        if (cache->bins[index].block_bytes != 0)
+            reset_figures(&cache->bins[index]);
     if (cache->previous != NULL)
         cache->previous->next = cache->next;
     else
@@ -278,7 +362,7 @@ void caches_close(struct heap *heap)
     while (heap->caches != NULL) {
         struct thread_cache *cache = heap->caches;
         take_apart(cache, heap);
-        atomic_store_explicit(&cache->heap, NULL, memory_order_release);
+        atomic_store_explicit(&cache->heap, NO_HEAP, memory_order_release);
     }
     lock_release(&caches_lock);
 }
@@ -292,7 +376,7 @@ void caches_forget(struct heap *heap)
     while (heap->caches != NULL) {
         struct thread_cache *cache = heap->caches;
         heap->caches = cache->next;
-        atomic_store_explicit(&cache->heap, NULL, memory_order_release);
+        atomic_store_explicit(&cache->heap, NO_HEAP, memory_order_release);
     }
     cache_current = (struct thread_cache *)(void *)&no_cache;
     find_mine(NULL);
@@ -314,17 +398,23 @@ void caches_untold(struct heap *heap, unsigned index, uint64_t *mallocs, int64_t
     lock_release(&heap->caches_lock);
 }
 
+uint64_t caches_slow_paths(struct heap *heap)
+{
+    unsigned bins = bins_in_use(heap);
+    lock_acquire(&heap->caches_lock);
+    uint64_t sum = heap->slow_paths;
+    for (struct thread_cache *cache = heap->caches; cache != NULL; cache = cache->next)
+        sum += slow_paths_of(cache, bins);
+    lock_release(&heap->caches_lock);
+    return sum;
+}
+
 uint64_t caches_hold(struct heap *heap, unsigned index)
 {
     uint64_t held = 0;
     lock_acquire(&heap->caches_lock);
-    for (struct thread_cache *cache = heap->caches; cache != NULL; cache = cache->next) {
-        const struct bin *bin = &cache->bins[index];
-        held += atomic_load_explicit(&bin->state, memory_order_relaxed) & 255;
-        held += (unsigned)__builtin_popcountll(atomic_load_explicit(&bin->word, memory_order_relaxed));
-        if (cache->foreign != NULL && atomic_load_explicit(&cache->foreign->bin, memory_order_relaxed) == index)
-            held += (unsigned)__builtin_popcountll(cache->foreign_mask);
-    }
+    for (struct thread_cache *cache = heap->caches; cache != NULL; cache = cache->next)
+        held += bin_holds(&cache->bins[index]);
     lock_release(&heap->caches_lock);
     return held;
 }
@@ -338,7 +428,7 @@ void caches_after_fork(int in_child)
 {
     if (in_child) {
         for (struct thread_cache *cache = my_caches; cache != NULL; cache = cache->next_mine)
-            atomic_store_explicit(&cache->heap, NULL, memory_order_relaxed);
+            atomic_store_explicit(&cache->heap, NO_HEAP, memory_order_relaxed);
         cache_current = (struct thread_cache *)(void *)&no_cache;
     }
     lock_release(&caches_lock);

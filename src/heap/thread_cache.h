@@ -3,29 +3,41 @@
  * The thread cache: one per thread and pool. This is the hot path.
  *
  *     malloc   1. pop the bin's LIFO                     free   1. the block's bin, from the page map
- *              2. the lowest bit of the bin's word              2. the block number by exact division: a wrong one is an
- *              3. cache_refill (refill.c)                          interior pointer
+ *              2. the lowest bit of the bin's word              2. one multiplication says which block it is, and whether it
+ *              3. cache_refill (refill.c)                          is one: else it is an interior pointer
  *                                                               3. push the LIFO, if it has room
- *                                                               4. release into the bitmap (ownership.h)
+ *                                                               4. gather it, if it is next to the last one past the LIFO
+ *                                                               5. cache_release (ownership.c)
  *
  * Owned spans with a bitmap word in the bin, and a small LIFO in front. Of three designs that were prototyped (this one; the
  * bitmap word alone; arrays refilled in batches) it was the fastest on threadtest, larson and shbench together. A free into
- * a full LIFO goes straight to the bitmap: spilling half of the LIFO instead took a third longer on threadtest.
+ * a full LIFO goes past it: spilling half of it instead took a third longer on threadtest. Past it, frees into the same word
+ * of 64 blocks are gathered, so that the span's descriptor, or another thread's line, is written once for all of them.
  *
- * Counting costs the hot path nothing: `state` holds the LIFO's length in its lowest byte and the number of mallocs above,
- * so a malloc from the LIFO is one addition of 255, one from the word 256, a free 1.
+ * All of the above is inlined into pma_malloc and pma_free, which call others only in tail position: they save no register.
+ * At some five instructions a cycle, what counts is their number.
  *
- *     mallocs = state >> 8        length = state & 255 <= capacity <= 32
- *     in use through this cache = balance - length - popcount(word)
+ * Which block: let d = block_bytes, m = floor(2^64 / d) + 1, and r = d * m - 2^64, which is from 1 to d. For an offset
+ * i * d + j in a span, j < d, the product with m has the quotient i in its upper half and i * r + j * m in its lower half. That
+ * is below blocks * r exactly if j = 0 and i < blocks, as m is larger than any blocks * r: one comparison tells starts of
+ * blocks from everything else (after Lemire, Kaser and Kurz, "Faster remainder by direct computation", 2019).
+ *
+ * Counting costs the hot path nothing: `state` holds the room in the LIFO in its lowest byte and the mallocs from it above, so
+ * such a malloc is one addition of 257 and a free one of -1. What left the word was allocated. The LIFO grows downwards, from
+ * a NULL above its bottom: lifo[room] is its top, or NULL.
+ *
+ *     room = state & 255 <= capacity <= 32        length = capacity - room
+ *     mallocs = (state >> 8) + taken - popcount(word)
+ *     in use through this cache = taken - released - length - popcount(word) - popcount(gathered)
  *         (may be negative: a thread that frees what others allocated; the sum over all caches is exact)
- *     balance = blocks taken out of bitmaps - blocks released into bitmaps or into the coalescer
+ *     taken = blocks taken out of bitmaps        released = blocks put into bitmaps
  *
- * A bin that its thread never used is all zeros: capacity 0 and no word send malloc and free to their slow paths. So a cache
- * is set up in constant time, and its untouched parts take no memory. A pool opened with PMA_HARDENED keeps all
- * capacities at 0.
+ * A bin that its thread never used is all zeros: no address, no word and limit 0 send malloc and free to their slow
+ * paths. So a cache is set up in constant time, and its untouched parts take no memory. A pool opened with PMA_HARDENED keeps
+ * all capacities at 0.
  *
  * One thread-local pointer names the cache that the thread used last; it is never NULL, and its `heap` is compared with the
- * pool at hand. A cache whose pool was closed has heap NULL, the initial dummy an impossible one.
+ * pool at hand. A cache whose pool was closed has a heap that is no pool's, and so has the initial dummy.
  */
 #ifndef HEAP_THREAD_CACHE_H
 #define HEAP_THREAD_CACHE_H
@@ -43,38 +55,49 @@ struct bin {
     _Atomic uint64_t state;
     _Atomic uint64_t word; /* free blocks of the current span's word `cursor`, taken out of its bitmap */
     char *word_base;       /* address of the block of bit 0 */
-    uint32_t block_bytes;  /* 0: this thread has not used the bin */
-    uint32_t blocks, inverse;
-    uint8_t shift, capacity;
-    uint16_t index;
-    _Atomic int64_t balance;
+    uint64_t multiplier;   /* m, see above */
+    uint64_t limit;        /* blocks * r; 0: this thread has not used the bin */
+    uint32_t block_bytes;
+    uint32_t gather_bytes; /* of the blocks of the word below: those of the last word of a span may be fewer than 64 */
+    char *gather_base;     /* the first of them */
+    _Atomic uint64_t gathered; /* of these the ones that are on their way to the span's bitmap, whoever owns it */
+
+    void *lifo[LIFO_MAX + 1]; /* [room] up to [capacity - 1], and NULL at [capacity] */
+
+    uintptr_t gather_at; /* gather_place(span, k) of the word at gather_base */
     struct span *current;
-    uint32_t partial_count;
-    uint32_t releases; /* since the live page was last told */
-
-    void *lifo[LIFO_MAX];
-
     struct span *partial_head, *partial_tail; /* owned spans with free blocks, oldest first */
-    _Atomic uint64_t told_mallocs;            /* what the live page knows */
+    uint32_t partial_count;
+    uint16_t index;
+    _Atomic uint8_t capacity; /* set once; stats looks at it from other threads */
+    _Atomic uint64_t taken, released;
+    _Atomic uint64_t refills;      /* mallocs that found neither an address nor a bit */
+    _Atomic uint64_t told_mallocs; /* what the live page knows */
     _Atomic int64_t told_inuse;
-    uint64_t padding[4];
+    uint64_t padding[5];
 };
-static_assert(offsetof(struct bin, lifo) <= 128 && sizeof(struct bin) % 64 == 0, "the bin's hot lines");
+static_assert(offsetof(struct bin, lifo) == 64 && sizeof(struct bin) == BIN_BYTES, "its hot line, and the page map");
+
+/* Descriptors are aligned: there is room for the number of a word. */
+static inline uintptr_t gather_place(const struct span *span, unsigned k)
+{
+    return (uintptr_t)span | k;
+}
+static_assert(SPAN_WORDS_MAX <= SPAN_ALIGN, "the number of a word");
 
 struct thread_cache {
-    _Atomic(struct heap *) heap; /* NULL once the pool is closed */
+    _Atomic(struct heap *) heap; /* no pool's once the pool is closed */
     char *pages;
     size_t page_limit;
     _Atomic uintptr_t *page_map;
 
-    /* the coalescer: neighbouring frees into one word of a span that another thread owns, gathered into one fetch_or */
-    _Alignas(64) struct span *foreign;
-    uint32_t foreign_word;
     uint32_t scavenge_epoch;
-    uint64_t foreign_mask;
-
+    struct bin *gathering; /* the one bin that gathers frees, or NULL: more of them would pin a span each */
     struct thread_cache *next, *previous; /* of this pool; its caches_lock */
     struct thread_cache *next_mine;       /* of this thread */
+
+    /* (bytes + 7) / 8 of a small request -> distance of its conservative bin from the first one */
+    uint16_t bin_distance[SIZE_CLASS_FINE_BYTES / 8 + 1];
 
     _Alignas(64) struct bin bins[BIN_MAX];
 };
@@ -86,12 +109,16 @@ extern _Thread_local struct thread_cache *cache_current
  * NULL pool, one that is open read-only, or one of the parent process. */
 struct thread_cache *cache_switch(struct heap *heap);
 
+/* Whether this thread's current cache is the heap's. */
+static inline bool cache_is_of(const struct thread_cache *cache, const struct heap *heap)
+{
+    return LIKELY(atomic_load_explicit(&cache->heap, memory_order_relaxed) == heap);
+}
+
 static inline struct thread_cache *cache_of(struct heap *heap)
 {
     struct thread_cache *cache = cache_current;
-    if (LIKELY(atomic_load_explicit(&cache->heap, memory_order_relaxed) == heap && heap != NULL))
-        return cache;
-    return cache_switch(heap);
+    return cache_is_of(cache, heap) ? cache : cache_switch(heap);
 }
 
 /* Sets a bin up at its first slow path. */
@@ -103,24 +130,45 @@ static inline struct bin *cache_bin(struct thread_cache *cache, unsigned index)
     return &cache->bins[index];
 }
 
-void *cache_refill(struct thread_cache *cache, unsigned index);                      /* refill.c */
+void *cache_refill(struct thread_cache *cache, struct bin *bin);                     /* refill.c */
 void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t page_entry); /* ownership.c */
+/* A free past the LIFO, and not next to the last one. */
+void cache_release(struct thread_cache *cache, struct bin *bin, struct span *span, uint32_t index);
 
-static inline void *cache_malloc(struct thread_cache *cache, unsigned index)
+/* The bin's address once and for all, in a register: left to itself the compiler computes it anew for each field. */
+static inline struct bin *bin_at(struct thread_cache *cache, uintptr_t distance)
 {
-    struct bin *bin = &cache->bins[index];
+    struct bin *bin = (struct bin *)(void *)((char *)cache->bins + distance);
+    __asm__("" : "+r"(bin));
+    return bin;
+}
+
+static inline uint64_t upper_half(uint64_t a, uint64_t b)
+{
+    return (uint64_t)((unsigned __int128)a * b >> 64);
+}
+
+/* Sets the bit of a number, taken modulo 64; true if it was set already. */
+static inline bool test_and_set(uint64_t *word, uint64_t number)
+{
+    bool was;
+    __asm__("btsq %2, %0" : "+r"(*word), "=@ccc"(was) : "r"(number));
+    return was;
+}
+
+static inline void *cache_malloc(struct thread_cache *cache, struct bin *bin)
+{
     uint64_t state = atomic_load_explicit(&bin->state, memory_order_relaxed);
-    unsigned length = state & 255;
-    if (LIKELY(length != 0)) {
-        atomic_store_explicit(&bin->state, state + 255, memory_order_relaxed);
-        return bin->lifo[length - 1];
+    void *block = bin->lifo[state & 255];
+    if (LIKELY(block != NULL)) {
+        atomic_store_explicit(&bin->state, state + 257, memory_order_relaxed);
+        return block;
     }
     uint64_t word = atomic_load_explicit(&bin->word, memory_order_relaxed);
     if (UNLIKELY(word == 0))
-        return cache_refill(cache, index);
+        return cache_refill(cache, bin);
     atomic_store_explicit(&bin->word, word & (word - 1), memory_order_relaxed);
-    atomic_store_explicit(&bin->state, state + 256, memory_order_relaxed);
-    return bin->word_base + (size_t)(unsigned)__builtin_ctzll(word) * bin->block_bytes;
+    return bin->word_base + (uint64_t)(unsigned)__builtin_ctzll(word) * bin->block_bytes;
 }
 
 static inline void cache_free(struct thread_cache *cache, void *block)
@@ -131,22 +179,25 @@ static inline void cache_free(struct thread_cache *cache, void *block)
         return;
     }
     uintptr_t entry = atomic_load_explicit(&cache->page_map[page], memory_order_relaxed);
-    struct bin *bin = &cache->bins[page_map_bin(entry)];
+    struct bin *bin = bin_at(cache, entry & PAGE_MAP_BIN_MASK);
+    uint32_t offset = (uint32_t)((entry & PAGE_MAP_INDEX_MASK) << PAGE_SHIFT | ((uintptr_t)block & (PAGE_BYTES - 1)));
     uint64_t state = atomic_load_explicit(&bin->state, memory_order_relaxed);
-    unsigned length = state & 255;
-    if (LIKELY(length < bin->capacity)) {
-        uint32_t offset =
-            (uint32_t)((entry & PAGE_MAP_INDEX_MASK) << PAGE_SHIFT | ((uintptr_t)block & (PAGE_BYTES - 1)));
-        uint32_t product = offset * bin->inverse;
-        uint32_t index = product >> bin->shift | product << (-bin->shift & 31);
-        bool twice = length != 0 && bin->lifo[length - 1] == block;
-        if (LIKELY(index < bin->blocks && !twice)) {
-            bin->lifo[length] = block;
-            atomic_store_explicit(&bin->state, state + 1, memory_order_relaxed);
-            return;
-        }
+    unsigned room = state & 255;
+    if (UNLIKELY(offset * bin->multiplier >= bin->limit || bin->lifo[room] == block)) {
+        cache_free_slow(cache, block, entry); /* no block begins there, it was freed last, or the bin is not set up */
+        return;
     }
-    cache_free_slow(cache, block, entry);
+    if (LIKELY(room != 0)) {
+        bin->lifo[room - 1] = block;
+        atomic_store_explicit(&bin->state, state - 1, memory_order_relaxed);
+        return;
+    }
+    uint64_t distance = (uintptr_t)block - (uintptr_t)bin->gather_base;
+    uint64_t gathered = atomic_load_explicit(&bin->gathered, memory_order_relaxed);
+    if (LIKELY(distance < bin->gather_bytes && !test_and_set(&gathered, upper_half(distance, bin->multiplier))))
+        atomic_store_explicit(&bin->gathered, gathered, memory_order_relaxed);
+    else
+        cache_release(cache, bin, page_map_span(entry), (uint32_t)upper_half(offset, bin->multiplier));
 }
 
 /* Tells the live page what happened in a bin since it was last told. */
@@ -155,16 +206,31 @@ void bin_tell(struct thread_cache *cache, struct bin *bin);
 /* Gives up what pins pages without being in use: the LIFOs and the spans that are empty, of all bins but `except`. */
 void cache_drain(struct thread_cache *cache, unsigned except);
 
+/* The same if pages have become short since this cache last gave up anything. */
+static inline void cache_scavenge(struct thread_cache *cache, unsigned except)
+{
+    const struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
+    uint32_t epoch = atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
+    if (UNLIKELY(cache->scavenge_epoch != epoch)) {
+        cache->scavenge_epoch = epoch;
+        cache_drain(cache, except);
+    }
+}
+
 /* Takes everything back from every cache of a pool that is being closed; none of its threads may be inside. */
 void caches_close(struct heap *heap);
+/* Gives back the caches of threads that have ended. */
+void caches_unmap_spare(struct heap *heap);
 
 /* Forgets every cache of a pool as it is, and what this thread has of pools that are gone; as if each had ended. */
 void caches_forget(struct heap *heap);
 
 /* What the caches know and the live page has not been told yet, for one bin: mallocs and blocks in use. */
 void caches_untold(struct heap *heap, unsigned index, uint64_t *mallocs, int64_t *inuse);
+/* Mallocs and frees of all threads that left the LIFO and the word, since the pool was opened. */
+uint64_t caches_slow_paths(struct heap *heap);
 
-/* Free blocks of a bin that no bitmap knows of: in LIFOs, in words and in coalescers. All threads are idle. */
+/* Free blocks of a bin that no bitmap knows of: in LIFOs, in words and gathered. All threads are idle. */
 uint64_t caches_hold(struct heap *heap, unsigned index);
 
 /* Fork: held over it; then, in the child, no cache leads to any pool. */

@@ -108,7 +108,7 @@ void stats_collect(struct heap *heap, struct pma_stats *stats)
     stats->device_bytes = mapping_storage(&heap->mapping);
     stats->metadata_bytes = metadata_bytes(heap, stats->pages_total);
     pm_counters(&stats->flushes, &stats->fences);
-    stats->slow_paths = atomic_load(&heap->slow_paths);
+    stats->slow_paths = caches_slow_paths(heap);
     stats->growths = atomic_load(&heap->growths);
     for (unsigned i = 0; i < PMA_ROOT_MAX; i++)
         stats->root_count += roots_table(heap->base)[i].target != 0;

@@ -2,8 +2,8 @@
 /*
  * Marking: which blocks the roots reach.
  *
- * Each worker has a stack of grey items and, in front of it, a short FIFO: what enters the FIFO has its descriptor and
- * its first line prefetched, and is looked at only when it leaves (Cher, Hosking, Vitek, "Software prefetching for
+ * Each worker has a stack of grey items and, in front of it, a short FIFO: what enters the FIFO has its span found, its mark
+ * bit and its first line prefetched, and is looked at only when it leaves (Cher, Hosking, Vitek, "Software prefetching for
  * mark-sweep garbage collection", 2004). Mark bits lie in the descriptors' bitmaps, so marking touches nothing of an
  * object but its pointer fields, and of leaf objects nothing at all.
  *
@@ -31,6 +31,12 @@ struct item {
     uint64_t length;
 };
 
+/* A block that was found at a grey address. */
+struct found {
+    struct span *span;
+    uint32_t index;
+};
+
 struct items {
     struct item *item;
     size_t count, room;
@@ -53,7 +59,7 @@ struct marking {
 struct worker {
     struct marking *marking;
     struct items stack;
-    struct item fifo[FIFO_ITEMS];
+    struct found fifo[FIFO_ITEMS];
     unsigned fifo_first, fifo_count;
     uint64_t bytes;
     bool main;
@@ -183,21 +189,13 @@ static void scan(struct worker *worker, const struct span *span, char *start, ui
         scan_typed(worker, &worker->marking->heap->types.layouts[span->type], start, block_bytes, from, to);
 }
 
-static void visit(struct worker *worker, struct item item)
+static void visit(struct worker *worker, struct found found)
 {
-    struct span *span;
-    uint32_t index;
-    if (!locate(worker->marking->heap, item.address, &span, &index))
+    struct span *span = found.span;
+    if (!set_mark(span, found.index, worker->marking->alone))
         return;
     uint64_t block_bytes = span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES;
-    char *start = span->start + (uint64_t)index * span->block_bytes;
-    if (item.length != 0) {
-        uint64_t from = (uint64_t)(item.address - start);
-        scan(worker, span, start, block_bytes, from, from + item.length);
-        return;
-    }
-    if (!set_mark(span, index, worker->marking->alone))
-        return;
+    char *start = span->start + (uint64_t)found.index * span->block_bytes;
     worker->bytes += block_bytes;
     if (span->type == PMA_TYPE_LEAF)
         return;
@@ -209,15 +207,28 @@ static void visit(struct worker *worker, struct item item)
         grey(worker, start + from, block_bytes - from < PIECE_BYTES ? block_bytes - from : PIECE_BYTES);
 }
 
-static void prefetch(const struct heap *heap, const char *address)
+static void visit_piece(struct worker *worker, struct item item)
 {
-    struct span *span = heap_span_at(heap, address);
-    if (span == NULL)
+    struct span *span;
+    uint32_t index;
+    if (!locate(worker->marking->heap, item.address, &span, &index))
         return;
-    __builtin_prefetch(span);
-    __builtin_prefetch(&span->bits[(uint64_t)(address - span->start) * span->reciprocal >> 46 & 127]);
-    if (span->type != PMA_TYPE_LEAF)
+    uint64_t block_bytes = span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES;
+    char *start = span->start + (uint64_t)index * span->block_bytes;
+    uint64_t from = (uint64_t)(item.address - start);
+    scan(worker, span, start, block_bytes, from, from + item.length);
+}
+
+/* A grey address enters the FIFO, if it is one. */
+static void enter(struct worker *worker, const char *address)
+{
+    struct found *found = &worker->fifo[(worker->fifo_first + worker->fifo_count) % FIFO_ITEMS];
+    if (!locate(worker->marking->heap, address, &found->span, &found->index))
+        return;
+    __builtin_prefetch(&found->span->bits[found->index / 64]);
+    if (found->span->type != PMA_TYPE_LEAF)
         __builtin_prefetch(address);
+    worker->fifo_count++;
 }
 
 /* ---- sharing ---- */
@@ -286,15 +297,18 @@ static void *work(void *arg)
     struct items *stack = &worker->stack;
     unsigned until_look = LOOK_EVERY;
     for (;;) {
-        if (stack->count != 0 && worker->fifo_count < FIFO_ITEMS) {
+        while (stack->count != 0 && worker->fifo_count < FIFO_ITEMS) {
             struct item item = stack->item[--stack->count];
-            prefetch(worker->marking->heap, item.address);
-            worker->fifo[(worker->fifo_first + worker->fifo_count++) % FIFO_ITEMS] = item;
-        } else if (worker->fifo_count != 0) {
-            struct item item = worker->fifo[worker->fifo_first];
+            if (item.length != 0)
+                visit_piece(worker, item);
+            else
+                enter(worker, item.address);
+        }
+        if (worker->fifo_count != 0) {
+            struct found found = worker->fifo[worker->fifo_first];
             worker->fifo_first = (worker->fifo_first + 1) % FIFO_ITEMS;
             worker->fifo_count--;
-            visit(worker, item);
+            visit(worker, found);
             if (--until_look == 0) {
                 until_look = LOOK_EVERY;
                 look_around(worker);
