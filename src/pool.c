@@ -384,8 +384,10 @@ static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options
     rebuild.report = pool->report;
     rebuild.report.recovered = recover;
     rebuild.threads = options->recovery_threads != 0 ? options->recovery_threads : topology_processors();
-    if (heap->superblock.heap_pages < PARALLEL_FROM_PAGES || rebuild.threads > 1024)
-        rebuild.threads = rebuild.threads > 1024 ? 1024 : 1;
+    if (rebuild.threads > 1024)
+        rebuild.threads = 1024;
+    if (heap->superblock.heap_pages < PARALLEL_FROM_PAGES)
+        rebuild.threads = 1;
     heap_restore_bins(heap);
     int error = rebuild_begin(&rebuild);
     if (error == 0)
@@ -394,15 +396,18 @@ static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options
         error = back_what_is_used(heap);
     if (error == 0 && !recover)
         error = image_load(&rebuild);
+    if (error == 0 && recover)
+        error = mark_begin(&rebuild);
     if (error == 0 && recover) {
         error = lanes_replay(&heap->pm, heap->base, heap->superblock.heap_offset,
                              heap->superblock.heap_offset + heap->superblock.heap_pages * PAGE_BYTES,
                              &rebuild.report.lanes_replayed);
-        if (error == 0)
-            error = mark(&rebuild);
-        if (error == 0)
+        if (error == 0) {
+            mark(&rebuild);
             mark_clear_weak(&rebuild);
+        }
     }
+    mark_end(&rebuild);
     if (!heap->mapping.read_only)
         heap->superblock.opens++; /* as recoveries below */
     /* From here on the image may be overwritten, so the pool must not look clean any more. */

@@ -136,6 +136,7 @@ static void a_commit_costs_two_fences(void)
     struct pm flushing = {.durability = PMA_DURABILITY_FLUSH};
     uint64_t flushes[2], fences[2];
 
+    superblock_commit(&flushing, image, &sb); /* the first has the magic to store as well */
     pm_counters(&flushes[0], &fences[0]);
     superblock_commit(&flushing, image, &sb);
     pm_counters(&flushes[1], &fences[1]);

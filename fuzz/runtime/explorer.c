@@ -28,8 +28,8 @@ static bool torn[LEVELS];         /* this run has found a log that cannot hold *
 static uint64_t rotation;
 static volatile sig_atomic_t ticks; /* since a check began or ended */
 static const struct explorer_guide *guide;
-static bool ended; /* the case has, and this is its last crash point */
-static const struct trail *wanted;  /* replay */
+static bool ended;                 /* the case has, and this is its last crash point */
+static const struct trail *wanted; /* replay */
 static const struct explorer_guide *guide;
 static bool ended; /* the case has */
 static unsigned wanted_last;
@@ -241,12 +241,20 @@ static void run_check(unsigned level)
     quiet[level] = torn[level] = false;
     ticks = 0;
     struct dram_mark mark = dram_enter();
+    /* Of the store that the level below is about: not of the stores of the check. */
+    bool tearable = medium_tearable;
+    const void *site = medium_site, *caller = medium_caller;
+    medium_tearable = false;
+    medium_site = medium_caller = NULL;
     if (explorer_options.eager)
         read_everything(level);
     check(level);
     if (wanted != NULL && level == wanted_last)
         wanted = NULL; /* the way has been gone; what follows is not visited any more */
     medium_run_end(level);
+    medium_tearable = tearable;
+    medium_site = site;
+    medium_caller = caller;
     dram_leave(mark);
     levels[level].recording = false;
     ticks = 0;

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum state { RUNS, WAITS, ENDS, ENDED };
+enum state { RUNS, WAITS, ENDED };
 
 bool schedule_active;
 uint64_t schedule_events;
@@ -17,6 +17,7 @@ static struct {
     pthread_t handle;
     sem_t turn;
     enum state state;
+    bool ends; /* has left its body; its destructors run */
 } threads[THREADS_MAX];
 static struct schedule plan;
 static unsigned next_preemption;
@@ -34,7 +35,7 @@ static void wait_for_turn(unsigned thread)
 
 static bool can_run(unsigned thread)
 {
-    return threads[thread].state == RUNS || threads[thread].state == ENDS;
+    return threads[thread].state == RUNS;
 }
 
 static unsigned runnable_from(unsigned thread)
@@ -61,7 +62,7 @@ static void switch_to(unsigned thread)
 /* In a check the other threads stay where they are: they have crashed. */
 void schedule_event(void)
 {
-    if (explorer_level() != 0 || threads[medium_thread].state == ENDS)
+    if (explorer_level() != 0 || threads[medium_thread].ends)
         return;
     schedule_events++;
     if (next_preemption == plan.count || schedule_events != plan.preemption[next_preemption].event)
@@ -77,14 +78,13 @@ void schedule_wait(void)
     unsigned self = medium_thread;
     if (!schedule_active || explorer_level() != 0)
         explorer_fail("a lock is wanted that nobody else can release");
-    enum state before = threads[self].state;
     threads[self].state = WAITS;
     unsigned to = runnable_from(self + 1);
     if (to == plan.threads)
         explorer_fail("deadlock: every thread waits for a lock");
     sem_post(&threads[to].turn);
     wait_for_turn(self);
-    threads[self].state = before;
+    threads[self].state = RUNS;
 }
 
 /* Something was released: those who wait may look again. */
@@ -94,6 +94,14 @@ void schedule_wake(void)
         for (unsigned i = 0; i < plan.threads; i++)
             if (threads[i].state == WAITS)
                 threads[i].state = RUNS;
+}
+
+static bool another_ends(unsigned self)
+{
+    for (unsigned i = 0; i < plan.threads; i++)
+        if (i != self && threads[i].ends && threads[i].state != ENDED)
+            return true;
+    return false;
 }
 
 /*
@@ -109,10 +117,9 @@ static void *run_thread(void *argument)
     wait_for_turn(self);
     body(self);
     medium_settle();
-    for (unsigned i = 0; i < plan.threads; i++)
-        while (i != self && threads[i].state == ENDS)
-            switch_to(i);
-    threads[self].state = ENDS;
+    while (another_ends(self))
+        schedule_wait();
+    threads[self].ends = true;
     ending = self;
     sem_post(&left_body);
     return NULL;
@@ -140,6 +147,7 @@ void schedule_run(const struct schedule *schedule, void (*new_body)(unsigned thr
     sem_init(&left_body, 0, 0);
     for (unsigned i = 0; i < plan.threads; i++) {
         threads[i].state = RUNS;
+        threads[i].ends = false;
         sem_init(&threads[i].turn, 0, 0);
         if (pthread_create(&threads[i].handle, NULL, run_thread, (void *)(uintptr_t)i) != 0) {
             perror("crash tests: pthread_create");

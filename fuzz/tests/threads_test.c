@@ -76,6 +76,40 @@ static void test_deadlock(void)
     CU_ASSERT(strstr(failure_of(run_into_deadlock), "deadlock") != NULL);
 }
 
+static pthread_key_t key;
+static volatile unsigned ends;
+
+static void lock_at_end(void *value)
+{
+    words w = scene_words(0);
+    (void)value;
+    pthread_mutex_lock(&mutex);
+    AT(7, 0) = ++ends;
+    pthread_mutex_unlock(&mutex);
+}
+
+static void hold_and_end(unsigned thread)
+{
+    pthread_setspecific(key, &key);
+    take_turns_locked(thread);
+}
+
+/* A thread that ends may have to wait for one that holds a lock, or ends as well. */
+static void test_ends(void)
+{
+    CU_ASSERT_EQUAL(pthread_key_create(&key, lock_at_end), 0);
+    for (uint64_t first = 1; first < 20; first++)
+        for (unsigned i = 0; i < 27; i++) {
+            struct schedule schedule = {.threads = 3, .count = 3};
+            for (unsigned j = 0, choice = i; j < 3; j++, choice /= 3)
+                schedule.preemption[j] = (struct preemption){first + 2 * j, choice % 3};
+            ends = 0;
+            schedule_run(&schedule, hold_and_end);
+            CU_ASSERT_EQUAL(ends, 3);
+        }
+    pthread_key_delete(key);
+}
+
 /* ---- the planted mistake ---- */
 
 enum { FLUSH, FENCE_AND_PUBLISH };
@@ -130,5 +164,6 @@ static void test_planted(void)
 CU_TestInfo threads_tests[] = {{"turns, and again", test_turns},
                                {"locks are waited for", test_locks},
                                {"a deadlock is noticed", test_deadlock},
+                               {"threads that end wait for locks", test_ends},
                                {"a flush of one, a fence of another", test_planted},
                                CU_TEST_INFO_NULL};

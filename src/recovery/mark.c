@@ -12,7 +12,12 @@
  *
  * Every address read from the medium is a candidate only: it counts if it lies in a span in use, and is rounded down to
  * its block (R5). Termination: a block is marked once, and only a newly marked one is scanned.
+ *
+ * Marking cannot fail: the stacks that it needs are had before the first log is replayed. Where they would have to grow and
+ * there is no memory, an address is dropped; then, when the workers are done, all marked blocks are scanned once more, for
+ * addresses of what is not marked. That ends, as a round in which something is dropped has marked what it was dropped for.
  */
+#include "heap/span_table.h"
 #include "media/roots.h"
 #include "pm/error.h"
 #include "recovery/rebuild.h"
@@ -22,6 +27,7 @@
 
 #define FIFO_ITEMS 16u /* enough to cover a memory access of some 100 ns at some 10 ns an item */
 #define PIECE_BYTES ((uint64_t)64 << 10)
+#define STACK_ITEMS ((size_t)PMA_ROOT_MAX) /* the first room of a stack: the roots fit into it */
 #define DONATE_FROM 4u  /* items on a stack that are worth sharing: the oldest of a depth-first stack lead furthest */
 #define LOOK_EVERY 256u /* items between looks at who is idle, and at the clock */
 
@@ -46,14 +52,17 @@ struct marking {
     struct rebuild *rebuild;
     struct heap *heap;
     bool alone; /* one worker: marks need no locked operation */
+    bool again; /* what is marked is scanned once more */
     struct lock lock;
     pthread_cond_t wake;
     struct items shared;     /* lock */
     unsigned workers, idle;  /* lock */
     _Atomic unsigned hungry; /* copy of idle, for a look without the lock */
     bool done;               /* lock */
-    _Atomic bool failed;
-    _Atomic uint64_t bytes; /* marked */
+    _Atomic bool dropped;    /* an item found no room */
+    _Atomic uint64_t bytes;  /* marked */
+    struct worker *worker;   /* [rebuild->threads] */
+    pthread_t *thread;       /* the same; [0] is the opener */
 };
 
 struct worker {
@@ -65,24 +74,22 @@ struct worker {
     bool main;
 };
 
-static bool push(struct items *items, struct item item)
+static bool make_room(struct items *items, size_t room)
 {
-    if (items->count == items->room) {
-        size_t room = items->room != 0 ? items->room * 2 : 1024;
-        struct item *more = realloc(items->item, room * sizeof *more);
-        if (more == NULL)
-            return false;
-        items->item = more;
-        items->room = room;
-    }
-    items->item[items->count++] = item;
+    struct item *more = realloc(items->item, room * sizeof *more);
+    if (more == NULL)
+        return false;
+    items->item = more;
+    items->room = room;
     return true;
 }
 
-static void grey(struct worker *worker, char *address, uint64_t length)
+static bool push(struct items *items, struct item item)
 {
-    if (!push(&worker->stack, (struct item){address, length}))
-        atomic_store(&worker->marking->failed, true);
+    if (items->count == items->room && !make_room(items, items->room != 0 ? items->room * 2 : STACK_ITEMS))
+        return false;
+    items->item[items->count++] = item;
+    return true;
 }
 
 /* ---- from a word of the medium to an address ---- */
@@ -141,6 +148,22 @@ static bool set_mark(struct span *span, uint32_t index, bool alone)
 }
 
 /* ---- scanning ---- */
+
+static bool leads_to_unmarked(const struct heap *heap, const char *address)
+{
+    struct span *span;
+    uint32_t index;
+    return locate(heap, address, &span, &index) && !is_marked(span, index);
+}
+
+static void grey(struct worker *worker, char *address, uint64_t length)
+{
+    struct marking *marking = worker->marking;
+    if (marking->again && length == 0 && !leads_to_unmarked(marking->heap, address))
+        return;
+    if (!push(&worker->stack, (struct item){address, length}))
+        atomic_store(&marking->dropped, true);
+}
 
 static void scan_fields(struct worker *worker, const struct type_field *fields, unsigned count, char *at)
 {
@@ -233,47 +256,41 @@ static void enter(struct worker *worker, const char *address)
 
 /* ---- sharing ---- */
 
+/* What finds no room stays where it is. */
 static void donate(struct worker *worker)
 {
     struct marking *marking = worker->marking;
     struct items *stack = &worker->stack;
-    size_t half = stack->count / 2;
+    size_t half = stack->count / 2, given = 0;
     lock_acquire(&marking->lock);
-    for (size_t i = 0; i < half; i++)
-        if (!push(&marking->shared, stack->item[i]))
-            atomic_store(&marking->failed, true);
+    while (given < half && push(&marking->shared, stack->item[given]))
+        given++;
     pthread_cond_broadcast(&marking->wake);
     lock_release(&marking->lock);
-    memmove(stack->item, stack->item + half, (stack->count - half) * sizeof *stack->item);
-    stack->count -= half;
+    memmove(stack->item, stack->item + given, (stack->count - given) * sizeof *stack->item);
+    stack->count -= given;
 }
 
-/* Takes a share of the pool, waiting for one; false when all work is done, or a worker ran out of memory. */
+/* Takes a share of the pool onto the worker's empty stack, waiting for one; false when all work is done. */
 static bool fetch(struct worker *worker)
 {
     struct marking *marking = worker->marking;
     lock_acquire(&marking->lock);
     atomic_store(&marking->hungry, ++marking->idle);
     while (marking->shared.count == 0 && !marking->done) {
-        if (marking->idle == marking->workers || atomic_load(&marking->failed)) {
+        if (marking->idle == marking->workers) {
             marking->done = true;
             pthread_cond_broadcast(&marking->wake);
         } else {
             pthread_cond_wait(&marking->wake, &marking->lock.mutex);
         }
     }
-    bool more = marking->shared.count != 0 && !marking->done;
+    bool more = marking->shared.count != 0;
     if (more) {
         atomic_store(&marking->hungry, --marking->idle);
         size_t share = (marking->shared.count + marking->workers - 1) / marking->workers;
         while (share-- > 0 && push(&worker->stack, marking->shared.item[marking->shared.count - 1]))
             marking->shared.count--;
-        if (worker->stack.count == 0) { /* no memory even for that: all stop */
-            atomic_store(&marking->failed, true);
-            marking->done = true;
-            more = false;
-            pthread_cond_broadcast(&marking->wake);
-        }
     }
     lock_release(&marking->lock);
     return more;
@@ -291,12 +308,12 @@ static void look_around(struct worker *worker)
     worker->bytes = 0;
 }
 
-static void *work(void *arg)
+/* Until the worker's stack is empty. */
+static void drain(struct worker *worker)
 {
-    struct worker *worker = arg;
     struct items *stack = &worker->stack;
     unsigned until_look = LOOK_EVERY;
-    for (;;) {
+    while (stack->count != 0 || worker->fifo_count != 0) {
         while (stack->count != 0 && worker->fifo_count < FIFO_ITEMS) {
             struct item item = stack->item[--stack->count];
             if (item.length != 0)
@@ -304,76 +321,126 @@ static void *work(void *arg)
             else
                 enter(worker, item.address);
         }
-        if (worker->fifo_count != 0) {
-            struct found found = worker->fifo[worker->fifo_first];
-            worker->fifo_first = (worker->fifo_first + 1) % FIFO_ITEMS;
-            worker->fifo_count--;
-            visit(worker, found);
-            if (--until_look == 0) {
-                until_look = LOOK_EVERY;
-                look_around(worker);
-            }
-        } else {
+        if (worker->fifo_count == 0)
+            continue;
+        struct found found = worker->fifo[worker->fifo_first];
+        worker->fifo_first = (worker->fifo_first + 1) % FIFO_ITEMS;
+        worker->fifo_count--;
+        visit(worker, found);
+        if (--until_look == 0) {
+            until_look = LOOK_EVERY;
             look_around(worker);
-            if (!fetch(worker))
-                break;
         }
     }
-    free(stack->item);
+}
+
+static void *work(void *arg)
+{
+    struct worker *worker = arg;
+    do {
+        drain(worker);
+        look_around(worker);
+    } while (fetch(worker));
     return NULL;
 }
 
+/* ---- when an item was dropped ---- */
+
+static void scan_marked(struct worker *worker, struct span *span)
+{
+    uint64_t block_bytes = span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES;
+    for (uint32_t index = 0; index < span->blocks; index++) {
+        if (!is_marked(span, index))
+            continue;
+        scan(worker, span, span->start + index * block_bytes, block_bytes, 0, block_bytes);
+        drain(worker);
+    }
+}
+
+static void scan_all_marked(struct marking *marking)
+{
+    marking->alone = marking->again = true;
+    atomic_store(&marking->hungry, 0); /* nobody is left to give to */
+    while (atomic_exchange(&marking->dropped, false)) {
+        uint32_t page = 0;
+        for (struct span *span; (span = span_next(marking->heap, &page)) != NULL;)
+            if ((span->kind == SPAN_SMALL || span->kind == SPAN_LARGE) && span->type != PMA_TYPE_LEAF)
+                scan_marked(&marking->worker[0], span);
+    }
+}
+
 /* ---- the phase ---- */
+
+int mark_begin(struct rebuild *rebuild)
+{
+    struct marking *marking = calloc(1, sizeof *marking);
+    rebuild->marking = marking;
+    if (marking == NULL)
+        return pm_fail(PMA_ENOMEM, "no DRAM for marking");
+    lock_init(&marking->lock, LOCK_RECOVERY);
+    pthread_cond_init(&marking->wake, NULL);
+    marking->rebuild = rebuild;
+    marking->heap = rebuild->heap;
+    marking->worker = calloc(rebuild->threads, sizeof *marking->worker);
+    marking->thread = calloc(rebuild->threads, sizeof *marking->thread);
+    bool had = marking->worker != NULL && marking->thread != NULL && make_room(&marking->shared, STACK_ITEMS);
+    for (unsigned i = 0; had && i < rebuild->threads; i++) {
+        marking->worker[i].marking = marking;
+        marking->worker[i].main = i == 0;
+        had = make_room(&marking->worker[i].stack, STACK_ITEMS);
+    }
+    return had ? 0 : pm_fail(PMA_ENOMEM, "no DRAM for the mark stacks");
+}
+
+void mark_end(struct rebuild *rebuild)
+{
+    struct marking *marking = rebuild->marking;
+    if (marking == NULL)
+        return;
+    for (unsigned i = 0; marking->worker != NULL && i < rebuild->threads; i++)
+        free(marking->worker[i].stack.item);
+    free(marking->shared.item);
+    free(marking->thread);
+    free(marking->worker);
+    pthread_cond_destroy(&marking->wake);
+    lock_destroy(&marking->lock);
+    free(marking);
+    rebuild->marking = NULL;
+}
 
 static void push_roots(struct marking *marking)
 {
     const struct root_slot *roots = roots_table(marking->heap->base);
     for (unsigned i = 0; i < PMA_ROOT_MAX; i++) {
         char *target = roots[i].target != 0 ? tagged_target(marking->heap, roots[i].target) : NULL;
-        if (target != NULL && !push(&marking->shared, (struct item){target, 0}))
-            atomic_store(&marking->failed, true);
+        if (target != NULL)
+            push(&marking->shared, (struct item){target, 0});
     }
 }
 
 static void run_workers(struct marking *marking)
 {
-    struct worker *workers = calloc(marking->workers, sizeof *workers);
-    pthread_t *threads = calloc(marking->workers, sizeof *threads);
-    if (workers == NULL || threads == NULL) {
-        atomic_store(&marking->failed, true);
-    } else {
-        for (unsigned i = 0; i < marking->workers; i++)
-            workers[i] = (struct worker){.marking = marking, .main = i == 0};
-        unsigned started = 1;
-        lock_acquire(&marking->lock); /* nobody may conclude that all are idle before their number is known */
-        while (started < marking->workers && pthread_create(&threads[started], NULL, work, &workers[started]) == 0)
-            started++;
-        marking->workers = started;
-        lock_release(&marking->lock);
-        work(&workers[0]);
-        for (unsigned i = 1; i < started; i++)
-            pthread_join(threads[i], NULL);
-    }
-    free(threads);
-    free(workers);
+    unsigned wanted = marking->rebuild->threads, started = 1;
+    marking->alone = wanted == 1;
+    lock_acquire(&marking->lock); /* nobody may conclude that all are idle before their number is known */
+    while (started < wanted && pthread_create(&marking->thread[started], NULL, work, &marking->worker[started]) == 0)
+        started++;
+    marking->workers = started;
+    lock_release(&marking->lock);
+    work(&marking->worker[0]);
+    for (unsigned i = 1; i < started; i++)
+        pthread_join(marking->thread[i], NULL);
 }
 
-int mark(struct rebuild *rebuild)
+void mark(struct rebuild *rebuild)
 {
     uint64_t began = rebuild_clock();
-    struct marking marking = {
-        .rebuild = rebuild, .heap = rebuild->heap, .workers = rebuild->threads, .alone = rebuild->threads == 1};
-    lock_init(&marking.lock, LOCK_RECOVERY);
-    pthread_cond_init(&marking.wake, NULL);
-    push_roots(&marking);
-    if (!atomic_load(&marking.failed))
-        run_workers(&marking);
-    free(marking.shared.item);
-    pthread_cond_destroy(&marking.wake);
-    lock_destroy(&marking.lock);
-    rebuild->report.threads = marking.workers;
+    struct marking *marking = rebuild->marking;
+    push_roots(marking);
+    run_workers(marking);
+    scan_all_marked(marking);
+    rebuild->report.threads = marking->workers;
     rebuild->report.nanoseconds_mark = rebuild_clock() - began;
-    return atomic_load(&marking.failed) ? pm_fail(PMA_ENOMEM, "no DRAM for the mark stack") : 0;
 }
 
 /* ---- weak fields ---- */

@@ -22,6 +22,7 @@ struct rebuild {
     void *progress_arg;
     uint64_t told;             /* when progress was last told, in ns */
     uint64_t *objects, *bytes; /* in use by bin: filled by settle; one allocation */
+    struct marking *marking;   /* mark.c's */
     struct pma_open_report report;
 };
 
@@ -37,8 +38,12 @@ void rebuild_end(struct rebuild *rebuild);
  * validated; PMA_ECORRUPT names the offset. Writes nothing. */
 int table_load(struct rebuild *rebuild);
 
-/* Marks what the roots reach. PMA_ENOMEM leaves everything unmarked or marked, never written. */
-int mark(struct rebuild *rebuild);
+/* Takes the memory without which marking could fail, so that nothing can once a log is replayed. PMA_ENOMEM; mark_end also
+ * after an error. */
+int mark_begin(struct rebuild *rebuild);
+void mark_end(struct rebuild *rebuild);
+/* Marks what the roots reach. */
+void mark(struct rebuild *rebuild);
 /* Nulls weak fields of live objects whose target was not reached. */
 void mark_clear_weak(struct rebuild *rebuild);
 

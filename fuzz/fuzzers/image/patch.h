@@ -5,7 +5,7 @@
  *     offset   bytes
  *     0        1       number of the template in bits 0..2
  *     1        1       number of the way in bits 0..3, enum input_option in bits 4..7
- *     2        1       0, or which allocation of an open fails first
+ *     2        1       0, or which allocation of an open fails first; 255: in turn each, until the pool opens
  *     3        1       what is allocated in a pool that opens
  *     4        12 n    patches, little-endian: place, how, index (2 bytes), value (8 bytes)
  *
@@ -63,6 +63,7 @@ struct patch {
     uint16_t index;
     uint64_t value;
 };
+#define INPUT_FAIL_EACH 255u
 #define WAY_NUMBERS 16u
 #define WAY_NUMBER_DEAR 11u /* from here on */
 #define PATCH_BYTES 12u

@@ -14,6 +14,7 @@
 #define ENTRIES 48u
 #define ITEMS 10u
 #define TYPES 60u
+#define MANY 700u
 
 static void expect(int error, const char *what)
 {
@@ -228,10 +229,21 @@ static void make_types(void)
     file_keep();
 }
 
+/* More addresses in one block than a mark stack has room for at first. */
+static void make_many(pma_pool *pool)
+{
+    pma_ptr *many = some(pma_calloc(pool, MANY, sizeof *many));
+    file_note(many, MANY * sizeof *many);
+    for (unsigned i = 0; i < MANY; i++)
+        many[i] = pma_ptr_of(pool, some(pma_malloc(pool, 16)));
+    expect(pma_root_set(pool, "many", many), "a root");
+}
+
 static void make_wide(void)
 {
     pma_pool *pool = create(TEMPLATE_WIDE, WIDE_CAPACITY, 0);
     make_world(pool, false);
+    make_many(pool);
     pool_abandon(pool);
     file_keep();
 }

@@ -7,6 +7,7 @@
 #include "pool.h"
 #include "tables.h"
 #include "use.h"
+#include <inttypes.h>
 #include <pmemalloc.h>
 #include <string.h>
 
@@ -30,22 +31,33 @@ static void check_refusal(const struct input *input, int error, const pma_pool *
         fuzzer_fail("pma_open fails and has changed the file: %s", pma_error_detail());
 }
 
-/* NULL after an error, which may be. */
-static pma_pool *open_pool(const struct input *input, unsigned flags)
+/* As pma_open, and an error is one that may be. The allocation with number `fail_at` and those after it fail; 0: none. */
+static int open_once(const struct input *input, unsigned flags, unsigned fail_at, pma_pool **pool)
 {
-    pma_pool *pool = NULL;
     struct pma_options options = PMA_OPTIONS_INIT;
+    *pool = NULL;
     options.flags = flags | ((input->options & INPUT_HARDENED) != 0 ? PMA_HARDENED : 0u);
     options.recovery_threads = 1;
     options.layout = (input->seed & 0x80) != 0 ? "a layout" : NULL;
     file_step();
-    tables_fail_after(input->fail_at);
-    int error = pma_open(FILE_PATH, &options, &pool);
+    tables_fail_after(fail_at);
+    int error = pma_open(FILE_PATH, &options, pool);
     tables_fail_after(0);
-    if (error == 0)
-        return pool;
-    check_refusal(input, error, pool);
-    return NULL;
+    if (error != 0)
+        check_refusal(input, error, *pool);
+    return error;
+}
+
+/* NULL after an error. */
+static pma_pool *open_pool(const struct input *input, unsigned flags)
+{
+    pma_pool *pool;
+    unsigned fail_at = input->fail_at;
+    if (fail_at == INPUT_FAIL_EACH)
+        fail_at = 1;
+    while (open_once(input, flags, fail_at, &pool) == PMA_ENOMEM && input->fail_at == INPUT_FAIL_EACH && fail_at < 200)
+        fail_at++;
+    return pool;
 }
 
 static void must_open_again(const struct input *input, unsigned flags)
@@ -89,12 +101,16 @@ static void go_twice(const struct input *input)
     pma_pool *pool = open_pool(input, PMA_FORCE_RECOVERY);
     if (pool == NULL)
         return;
+    struct pma_open_report first = pool->report;
     pool_abandon(pool);
     pool = open_pool(&plain, 0);
     if (pool == NULL)
         fuzzer_fail("a recovered pool cannot be opened: %s", pma_error_detail());
     if (!file_is_as_it_was())
         fuzzer_fail("a second recovery has written to the pool");
+    if (pool->report.live_objects != first.live_objects || pool->report.live_bytes != first.live_bytes)
+        fuzzer_fail("a second recovery finds %" PRIu64 " objects, the first found %" PRIu64, pool->report.live_objects,
+                    first.live_objects);
     use_walk(pool);
     pool_abandon(pool);
 }
