@@ -76,6 +76,18 @@ else()
     message(STATUS "libsmartcols or json-c not found: fuzz_image is left out")
 endif()
 
+# ---- fuzz_api: the interface over a file in memory, against a model ----
+
+file(GLOB api_sources CONFIGURE_DEPENDS fuzz/fuzzers/api/*.c)
+set(api_library ${fuzzer_library})
+list(FILTER api_library EXCLUDE REGEX "/mapping_[a-z]*\\.c$")
+set(api_wrapped pm_store8 pm_write8 pm_note8 pm_add8 pm_copy pm_zero pm_publish8 heap_destroy rebuild_end bin_prepare)
+list(TRANSFORM api_wrapped PREPEND "-Wl,--wrap=")
+fuzzer(api SOURCES fuzz/fuzzers/api.c ${api_sources} fuzz/fuzzers/image/file.c fuzz/fuzzers/image/tables.c
+        fuzz/fuzzers/image/waist.c
+    UNDER_TEST ${api_library} UNDER_TEST_OPTIONS "SHELL:-include ${CMAKE_SOURCE_DIR}/fuzz/fuzzers/image/instead.h"
+    LIBRARIES PkgConfig::PMEM PkgConfig::NUMA Threads::Threads LINK_OPTIONS ${api_wrapped})
+
 if(TARGET pmemalloc_crash)
     include(cmake/crash-fuzzers.cmake)
 endif()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pmemalloc-crash: the crash tests of the library and of the engine in examples/kv. */
-#include "command.h"
+#include "seeded.h"
 #include <string.h>
 
 static const struct workload *const workloads[] = {
@@ -35,11 +35,19 @@ static const struct job mutation_jobs[] = {
     {0},
 };
 
+static int own(const struct command *command, int count, char **words)
+{
+    if (strcmp(words[0], "seeded") == 0)
+        return command_seeded(command, count, words);
+    fprintf(stderr, "%s: \"%s\" is no command; see --help\n", command->program, words[0]);
+    return 2;
+}
+
 int main(int argc, char **argv)
 {
     struct command command = {.workloads = workloads, .jobs = jobs, .mutation_jobs = mutation_jobs};
     for (int i = 1; i < argc; i++)
         if (strstr(argv[i], workload_planted_fence.name) != NULL)
             command.jobs = planted;
-    return command_main(argc, argv, &command, NULL);
+    return command_main(argc, argv, &command, own);
 }

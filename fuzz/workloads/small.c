@@ -5,7 +5,7 @@
  *
  *     root "table" -> table: slot[0] -> conservative    slot[1] -> leaf    slot[2] -> node -> child
  *                            slot[3] -> large leaf      weak -> child of the node, or null
- *     root OTHER -> leaf, or not there
+ *     root OTHER -> leaf; or pair, whose last word leads into -> leaf; or not there
  *
  * What makes it sharp: the name of OTHER takes two lines. Leaf blocks hold what looks like a pointer to a block that is free: a
  * span word that calls them conservative keeps it alive. Blocks of one size change between the two kinds. What allocates
@@ -52,6 +52,15 @@ struct leaf {
     struct content content;
     pma_ptr no_pointer;
 };
+
+/* A conservative block that leads, with its last word, to the inside of another one. */
+struct pair {
+    struct content content;
+    uint64_t nothing[4];
+    pma_ptr inside;
+};
+static_assert(sizeof(struct pair) == 64, "a size class: the last word of the block");
+#define INSIDE 16u
 
 static const struct pma_field table_fields[] = {{0, PMA_FIELD_TAGGED, 0},
                                                 {8, PMA_FIELD_TAGGED, 0},
@@ -103,10 +112,10 @@ static void fill(struct content *content, unsigned kind, unsigned version)
 
 static size_t bytes_of(unsigned kind, unsigned version)
 {
-    static const size_t bytes[] = {64, 200, sizeof(struct node), LARGE_BYTES, 48};
+    static const size_t bytes[] = {64, 200, sizeof(struct node), LARGE_BYTES, 48, sizeof(struct pair)};
     return kind == SLOT_LARGE && version >= 2 ? HUGE_BYTES : bytes[kind];
 }
-enum { KIND_CHILD = SLOTS };
+enum { KIND_CHILD = SLOTS, KIND_PAIR };
 
 static void *allocated(void *block)
 {
@@ -152,25 +161,28 @@ static struct content *new_block(unsigned kind, unsigned version)
     as_other(true);
     if (kind == SLOT_NODE)
         block = new_node();
-    else if (kind == SLOT_PLAIN)
+    else if (kind == SLOT_PLAIN || kind == KIND_PAIR)
         block = allocated(pma_malloc(now.pool, bytes_of(kind, version)));
     else
         block = allocated(pma_malloc_leaf(now.pool, bytes_of(kind, version)));
     as_other(false);
     if (block == NULL)
         return NULL;
-    if (kind == SLOT_PLAIN)
+    if (kind == SLOT_PLAIN || kind == KIND_PAIR)
         memset(block, 0, bytes_of(kind, version));
     fill(block, kind, version);
     if (kind == SLOT_LEAF || kind == SLOT_LARGE)
         ((struct leaf *)(void *)block)->no_pointer = pma_ptr_of(now.pool, now.free_block);
-    if (kind == SLOT_NODE) {
+    if (kind == SLOT_NODE || kind == KIND_PAIR) {
         struct content *child = new_block(KIND_CHILD, version);
         if (child == NULL) {
             give(block);
             return NULL;
         }
-        ((struct node *)(void *)block)->child = pma_ptr_of(now.pool, child);
+        if (kind == SLOT_NODE)
+            ((struct node *)(void *)block)->child = pma_ptr_of(now.pool, child);
+        else
+            ((struct pair *)(void *)block)->inside = pma_ptr_of(now.pool, child) + INSIDE;
         pma_flush(now.pool, child, sizeof *child);
     }
     return block;
@@ -239,8 +251,8 @@ static void publish(unsigned slot, unsigned version)
         return;
     bool was_node = now.before.slot[slot].kind == SLOT_NODE + 1;
     void *old = pma_direct(now.pool, now.table->slot[slot]), *old_child = child_of(old, was_node);
-    if (was_node && now.table->weak != 0)
-        set_weak(0); /* it leads to the old child */
+    if (was_node)
+        now.after.weak = 0; /* it leads to the old child, which only recovery has noticed by then */
     now.after.slot[slot].kind = (uint8_t)(slot + 1);
     now.after.slot[slot].version = (uint8_t)version;
     pma_publish(now.pool, &now.table->slot[slot], block, initialised(slot));
@@ -257,11 +269,15 @@ static void retire(unsigned slot)
         return;
     bool is_node = now.before.slot[slot].kind == SLOT_NODE + 1;
     void *child = child_of(pma_direct(now.pool, now.table->slot[slot]), is_node);
-    if (is_node && now.table->weak != 0)
-        set_weak(0);
+    if (is_node)
+        now.after.weak = 0; /* recovery clears it, or the program does, now that nothing else leads to the child */
     now.after.slot[slot].kind = now.after.slot[slot].version = 0;
     now.frees++;
     pma_retire(now.pool, &now.table->slot[slot]);
+    if (is_node && now.table->weak != 0) {
+        committed();
+        set_weak(0);
+    }
     give(child);
 }
 
@@ -296,22 +312,26 @@ static void exchange(void)
     give(leaf);
 }
 
-/* Not there, one block, another one, not there ... */
+/* Not there, a leaf, a pair, not there ... */
+enum { PAIR = 2 };
 static void change_root(void)
 {
-    void *old = pma_root_get(now.pool, OTHER), *block = NULL;
+    void *old = pma_root_get(now.pool, OTHER), *block = NULL, *old_child = NULL;
+    if (now.before.other == PAIR)
+        old_child = pma_direct(now.pool, ((const struct pair *)old)->inside - INSIDE);
     now.after.other = (uint8_t)((now.before.other + 1) % 3);
     if (now.after.other != 0) {
-        block = new_block(KIND_CHILD, now.after.other - 1u);
+        block = new_block(now.after.other == PAIR ? KIND_PAIR : KIND_CHILD, now.after.other - 1u);
         if (block == NULL) {
             now.after = now.before;
             return;
         }
-        pma_persist(now.pool, block, sizeof(struct content));
+        pma_persist(now.pool, block, now.after.other == PAIR ? sizeof(struct pair) : sizeof(struct content));
     }
     if (pma_root_set(now.pool, OTHER, block) < 0)
         explorer_fail("pma_root_set: %s", pma_error_detail());
     committed();
+    give(old_child);
     give(old);
 }
 
@@ -496,7 +516,7 @@ static void follow(pma_pool *pool, struct reached *reached, pma_ptr pointer, uns
 {
     const struct content *content = pma_direct(pool, pointer);
     oracle_reach(pool, reached, content, sizeof *content, "a slot");
-    if (content->kind > KIND_CHILD || content->check != check_of(content->kind, content->version)) {
+    if (content->kind > KIND_PAIR || content->check != check_of(content->kind, content->version)) {
         oracle_fail(ORACLE_INTACT, "a reachable block is not whole: kind %llu, version %llu, check %#llx",
                     (unsigned long long)content->kind, (unsigned long long)content->version,
                     (unsigned long long)content->check);
@@ -536,6 +556,8 @@ static void look(pma_pool *pool, struct found *found)
     if (other != NULL) {
         follow(pool, &found->reached, pma_ptr_of(pool, other), &kind, &version);
         found->model.other = (uint8_t)(version + 1);
+        if (kind == KIND_PAIR)
+            follow(pool, &found->reached, ((const struct pair *)other)->inside - INSIDE, &kind, &version);
     }
     found->model.types = (uint8_t)(pool->heap.types.count - PMA_TYPE_FIRST - 2);
 }
@@ -609,19 +631,42 @@ static void clear(pma_pool *pool)
         explorer_fail("pma_root_set in a full pool: %s", pma_error_detail());
 }
 
+static void retire_plain(pma_pool *pool, struct model *after)
+{
+    struct table *table = pma_root_get(pool, "table");
+    memset(&after->slot[SLOT_PLAIN], 0, sizeof after->slot[0]);
+    pma_retire(pool, &table->slot[SLOT_PLAIN]);
+}
+
+/* Where the weak pointer led, there is something else soon: it must not come back. */
+static void reuse(pma_pool *pool, struct model *after)
+{
+    struct content *block = pma_malloc_leaf(pool, bytes_of(KIND_CHILD, 0));
+    if (block == NULL)
+        return;
+    after->other = 1;
+    fill(block, KIND_CHILD, 0);
+    pma_persist(pool, block, sizeof *block);
+    if (pma_root_set(pool, OTHER, block) < 0)
+        explorer_fail("pma_root_set: %s", pma_error_detail());
+}
+
 /* Life goes on after recovery, and may crash again: what was undone or done again must stay so. */
 static pma_pool *go_on(pma_pool *pool, unsigned level, struct found *found)
 {
-    struct table *table = pma_root_get(pool, "table");
+    void (*operation)(pma_pool *, struct model *) = NULL;
+    if (pool->report.weak_cleared != 0)
+        operation = reuse;
+    else if (now.before.slot[SLOT_NODE].kind == 0 && found->model.slot[SLOT_PLAIN].kind != 0)
+        operation = retire_plain; /* nothing that is retired here has children */
     explorer_returned();
-    if (level == explorer_options.depth || table->slot[SLOT_PLAIN] == 0 ||
+    if (level == explorer_options.depth || operation == NULL ||
         !explorer_new(medium_fingerprint(level) ^ (GONE_ON + level)))
         return pool;
     expected[level + 1].before = expected[level + 1].after = found->model;
-    expected[level + 1].after.slot[SLOT_PLAIN].kind = expected[level + 1].after.slot[SLOT_PLAIN].version = 0;
     unsigned recoverer = medium_thread;
     as_other(recoverer == 0);
-    pma_retire(pool, &table->slot[SLOT_PLAIN]);
+    operation(pool, &expected[level + 1].after);
     as_other(recoverer != 0);
     expected[level + 1].before = expected[level + 1].after;
     explorer_returned();
@@ -643,8 +688,7 @@ static void judge(unsigned level)
     check_model(&mine->model, level);
     oracle_exact(pool, &mine->reached);
     check_figures(pool);
-    if (now.before.slot[SLOT_NODE].kind == 0) /* then nothing that is retired here has children */
-        pool = go_on(pool, level, mine);
+    pool = go_on(pool, level, mine);
     oracle_continue(pool, level, &mine->reached, clear);
 }
 
