@@ -39,7 +39,7 @@ function(guided_program target)
     target_link_libraries(${target} PRIVATE pmemalloc_flags ${arg_LIBRARIES})
 endfunction()
 
-# fuzz_NAME, from fuzz/fuzzers/NAME.c, and fuzz_NAME_replay.
+# fuzz_NAME, from fuzz/fuzzers/NAME.c, and fuzz_NAME_replay. Further sources are of use only with a fuzzing engine.
 function(guided_fuzzer name)
     if(PMA_BUILD_TESTS)
         guided_program(fuzz_${name}_replay SOURCES fuzz/fuzzers/${name}.c fuzz/fuzzers/replay.c
@@ -51,12 +51,13 @@ function(guided_fuzzer name)
     if(PMA_BUILD_FUZZERS)
         set(combined ${CMAKE_CURRENT_BINARY_DIR}/guided_library.o ${CMAKE_CURRENT_BINARY_DIR}/crash_runtime.o)
         set_source_files_properties(${combined} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
-        guided_program(fuzz_${name} SOURCES fuzz/fuzzers/${name}.c fuzz/fuzzers/crash/mutator.c
+        guided_program(fuzz_${name} SOURCES fuzz/fuzzers/${name}.c ${ARGN}
             OBJECTS ${combined} $<TARGET_OBJECTS:crash_bulk> $<TARGET_OBJECTS:crash_workloads>
                 $<TARGET_OBJECTS:guided_kv>
             LIBRARIES ${guided_engine} PkgConfig::NUMA PkgConfig::DW Threads::Threads LINK_OPTIONS ${crash_link_flags})
     endif()
 endfunction()
 
-guided_fuzzer(crash)
-guided_fuzzer(recrash)
+guided_fuzzer(crash fuzz/fuzzers/crash/mutator.c)
+guided_fuzzer(recrash fuzz/fuzzers/crash/mutator.c)
+guided_fuzzer(threads)

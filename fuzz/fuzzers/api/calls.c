@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define OPENS_MAX 3u /* of one input, after the first */
+
 /* ---- arguments ---- */
 
 static size_t a_size(struct bytes *bytes)
@@ -119,9 +121,17 @@ static void recovered(void)
     model_crash();
 }
 
+/* Each open takes as long as many other calls. */
+static bool may_open(void)
+{
+    return ++model.opens <= OPENS_MAX;
+}
+
 static void reopen(struct bytes *bytes)
 {
     unsigned choice = next_byte(bytes);
+    if (!may_open())
+        return;
     bool force = (choice & 2) != 0, clean = calls_close();
     if (force || !clean)
         recovered();
@@ -133,6 +143,8 @@ static void reopen(struct bytes *bytes)
 static void crash(struct bytes *bytes)
 {
     unsigned choice = next_byte(bytes);
+    if (!may_open())
+        return;
     pool_abandon(model.pool);
     file.device_bytes = FILE_BYTES_MAX;
     model.short_of_storage = false;
@@ -146,6 +158,8 @@ static void crash(struct bytes *bytes)
 static void read_only(struct bytes *bytes)
 {
     bool crashed = (next_byte(bytes) & 1) != 0;
+    if (!may_open())
+        return;
     if (crashed)
         pool_abandon(model.pool);
     else

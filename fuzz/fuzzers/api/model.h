@@ -42,7 +42,7 @@ struct model {
     struct block block[BLOCKS];
     unsigned slot[SLOTS], root[ROOTS];
     pma_type_id node_type, typed_type;
-    unsigned types;            /* registered beyond these two */
+    unsigned opens;
     uint64_t allocated, freed; /* of the figures, when they were last looked at */
     uint64_t next_seed;
     unsigned flags;

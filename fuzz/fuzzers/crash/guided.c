@@ -116,6 +116,24 @@ static uint32_t hash_of(const uint8_t *data, size_t size)
     return hash ^ hash >> 16;
 }
 
+static unsigned byte_at(const uint8_t *data, size_t size, size_t *at)
+{
+    return *at < size ? data[(*at)++] : 0;
+}
+
+/* Preemptions: how many events after the one before, and to which thread. */
+static void read_schedule(const uint8_t *data, size_t size, size_t *at)
+{
+    struct schedule *schedule = &test.schedule;
+    uint64_t event = 0;
+    schedule->threads = 2 + (size > 0 ? data[0] >> 4 : 0) % (test.workload->threads - 1);
+    schedule->count = byte_at(data, size, at) % (GUIDED_PREEMPTIONS_MAX + 1);
+    for (unsigned i = 0; i < schedule->count; i++) {
+        event += 1 + byte_at(data, size, at) + 256 * (byte_at(data, size, at) % GUIDED_EVENTS_HIGH);
+        schedule->preemption[i] = (struct preemption){event, byte_at(data, size, at) % schedule->threads};
+    }
+}
+
 static void read_input(const uint8_t *data, size_t size)
 {
     uint8_t mode = size > 0 ? data[0] : 0;
@@ -124,8 +142,12 @@ static void read_input(const uint8_t *data, size_t size)
     size_t at = read_operations(data, size, 1);
     memset(&way, 0, sizeof way);
     way.points[0] = at < size ? data[at++] - GUIDED_END : 0;
+    if (test.workload->threads > 1) {
+        way.points[0] += (GUIDED_LAST - GUIDED_END) * byte_at(data, size, &at);
+        read_schedule(data, size, &at);
+    }
     for (unsigned level = 1; level < test.depth; level++)
-        way.points[level] = at < size ? data[at++] % POINTS_OF_RECOVERY : 0;
+        way.points[level] = byte_at(data, size, &at) % POINTS_OF_RECOVERY;
     way.choice = data + at;
     way.choices = at < size ? size - at : 0;
 }
@@ -149,7 +171,7 @@ void guided_run(const uint8_t *data, size_t size)
     test.visit_from = test.count;
     medium_options = test.medium;
     explorer_guided(&guide);
-    if (test.count > 0 && test.workload->state.at != NULL)
+    if (test.count > 0 && test.workload->state.at != NULL && test.workload->threads == 1)
         case_run_last(&test);
     else
         case_run(&test);
