@@ -10,12 +10,12 @@
 #include "section.h"
 #include <cpuid.h>
 #include <fcntl.h>
-#include <x86intrin.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #define WORKING_SET ((size_t)256 << 10) /* fits any second-level cache */
 #define RECORDS 200000u
