@@ -166,7 +166,7 @@ static void remember(const struct test_case *test, unsigned count)
     checkpoint_take(test->workload->state.at, test->workload->state.bytes);
 }
 
-void case_run_last(const struct test_case *test)
+void case_run_last(const struct test_case *test, void (*arrived)(void))
 {
     unsigned last = test->count - 1, from = 0;
     if (begins_alike(test)) {
@@ -179,6 +179,7 @@ void case_run_last(const struct test_case *test)
     operate(test, from, last);
     if (before.workload == NULL || before.count != last)
         remember(test, last);
+    arrived();
     operate(test, last, test->count);
     end(test);
 }

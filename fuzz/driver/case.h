@@ -31,8 +31,8 @@ const char *case_operation_name(const struct workload *workload, unsigned operat
 /* Runs it; failures go to the explorer's handler. */
 void case_run(const struct test_case *test);
 /* The same for a case of at least one operation, of whose last one only crashes are visited; what comes before that is not done
- * again if the call before began alike. The workload has to say where its state is. Nothing else may run cases in between. */
-void case_run_last(const struct test_case *test);
+ * again if the call before began alike; `arrived` is called then. The workload has to say where its state is. */
+void case_run_last(const struct test_case *test, void (*arrived)(void));
 
 void case_write(const struct test_case *test, FILE *file);
 /* False, and a message on stderr, if the file is none. */

@@ -10,7 +10,6 @@
 #include <sys/time.h>
 
 #define POINTS_OF_RECOVERY 32u
-#define FORGET_EVERY 262144u /* inputs: what the oracle remembers stays within some megabytes */
 #define THOROUGH_EVERY 64u /* that takes twenty times as long, and nearly always depends on the recovered image alone */
 #define TICK_MICROSECONDS 100000
 
@@ -96,6 +95,21 @@ static void catch_signals(void)
     setitimer(ITIMER_VIRTUAL, &(struct itimerval){{0, TICK_MICROSECONDS}, {0, TICK_MICROSECONDS}}, NULL);
 }
 
+/* ---- coverage ---- */
+
+/* The engines' own, as far as they are there: the counters of libFuzzer, and what AFL++ has for this. */
+extern uint8_t __start___sancov_cntrs[] __attribute__((weak)), __stop___sancov_cntrs[] __attribute__((weak));
+void __afl_coverage_discard(void) __attribute__((weak));
+
+/* What comes before the last operation is not done each time (case_run_last), so it does not count: an input has one coverage. */
+static void forget_coverage(void)
+{
+    if (__start___sancov_cntrs != NULL)
+        memset(__start___sancov_cntrs, 0, (size_t)(__stop___sancov_cntrs - __start___sancov_cntrs));
+    if (__afl_coverage_discard != NULL)
+        __afl_coverage_discard();
+}
+
 /* ---- inputs ---- */
 
 static size_t read_operations(const uint8_t *data, size_t size, size_t at)
@@ -163,16 +177,15 @@ void guided_init(const struct workload *workload, unsigned crashes_in_a_row)
 
 void guided_run(const uint8_t *data, size_t size)
 {
-    static unsigned count;
-    if (fuzzer_replays || ++count % FORGET_EVERY == 0)
-        explorer_forget();
     read_input(data, size);
     guide.brief = !fuzzer_replays && hash_of(data, size) % THOROUGH_EVERY != 0;
+    if (!guide.brief)
+        explorer_forget(); /* so that the input does the same whatever came before it */
     test.visit_from = test.count;
     medium_options = test.medium;
     explorer_guided(&guide);
     if (test.count > 0 && test.workload->state.at != NULL && test.workload->threads == 1)
-        case_run_last(&test);
+        case_run_last(&test, forget_coverage);
     else
         case_run(&test);
 }
