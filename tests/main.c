@@ -21,6 +21,7 @@ static const struct {
     {"size_class", size_class_tests},
     {"pm", pm_tests},
     {"media", media_tests},
+    {"page_heap", page_heap_tests},
     {"heap", heap_tests},
     {"api", api_tests},
     {"api_alloc", api_alloc_tests},

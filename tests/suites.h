@@ -8,6 +8,7 @@
 void size_class_tests(CU_pSuite suite);
 void pm_tests(CU_pSuite suite);
 void media_tests(CU_pSuite suite);
+void page_heap_tests(CU_pSuite suite);
 void heap_tests(CU_pSuite suite);
 void api_tests(CU_pSuite suite);
 void api_alloc_tests(CU_pSuite suite);
