@@ -157,8 +157,10 @@ struct span *span_next(const struct heap *heap, uint32_t *page)
             if (ahead < heap->page_heap.pages) {
                 const struct span *next =
                     page_map_span(atomic_load_explicit(&heap->page_map[ahead], memory_order_relaxed));
-                __builtin_prefetch(next);
-                __builtin_prefetch((const char *)next + 64);
+                if (next != NULL) {
+                    __builtin_prefetch(next);
+                    __builtin_prefetch((const char *)next + 64);
+                }
             }
             return span;
         }
