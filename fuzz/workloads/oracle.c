@@ -40,10 +40,10 @@ const char *oracle_path(unsigned level)
 
 void oracle_fail(enum oracle_point point, const char *format, ...)
 {
-    char text[300];
-    va_list arguments;
     if (!oracle_asks(point))
         return;
+    char text[300];
+    va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);

@@ -12,55 +12,14 @@
  * and what publishes are two processors, of which neither fences for the other (as_other). After a recovery the check goes on
  * with an operation of its own, and crashes in it.
  */
+#include "workloads/small.h"
 #include "explorer.h"
-#include "medium.h"
-#include "pool.h"
-#include "workload.h"
-#include "workloads/oracle.h"
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define GONE_ON UINT64_C(0x676f6e65206f6e21) /* keeps these fingerprints apart from others */
 #define SIZE ((size_t)32 * PAGE_BYTES)
 #define CAPACITY ((size_t)128 * PAGE_BYTES)
-#define LARGE_BYTES ((size_t)5 * PAGE_BYTES)
-#define HUGE_BYTES ((size_t)20 * PAGE_BYTES) /* fits only if others give up their spans, or the file grows */
-
-#define OTHER "the other root, whose name takes more than one line of the root table"
-
-enum { SLOT_PLAIN, SLOT_LEAF, SLOT_NODE, SLOT_LARGE, SLOTS };
-
-struct table {
-    pma_ptr slot[SLOTS];
-    pma_ptr weak;
-};
-
-/* Whatever a slot leads to begins with this; `check` ties the rest to it. */
-struct content {
-    uint64_t kind, version, check;
-};
-
-struct node {
-    struct content content;
-    pma_ptr child;
-    pma_ptr tail[]; /* and room for a few more in the block, on the next line, which the library keeps clean */
-};
-#define NODE_TAIL 125u /* sizeof(struct node) + 125 * 8 = 1032, of a class that holds one line more */
-#define NODE_BYTES (sizeof(struct node) + NODE_TAIL * sizeof(pma_ptr))
-
-struct leaf {
-    struct content content;
-    pma_ptr no_pointer;
-};
-
-/* A conservative block that leads, with its last word, to the inside of another one. */
-struct pair {
-    struct content content;
-    uint64_t nothing[4];
-    pma_ptr inside;
-};
-static_assert(sizeof(struct pair) == 64, "a size class: the last word of the block");
-#define INSIDE 16u
 
 static const struct pma_field table_fields[] = {{0, PMA_FIELD_TAGGED, 0},
                                                 {8, PMA_FIELD_TAGGED, 0},
@@ -75,80 +34,36 @@ static const struct pma_type node_type = {
 static const struct pma_type more_types[] = {{"more-1", 24, node_fields, 0, {0, 0, NULL, 0}},
                                              {"more-2", 40, node_fields, 1, {0, 0, NULL, 0}}};
 
-/* What the pool holds, as the program sees it: 0 nothing, otherwise kind and version of what is there. */
-struct model {
-    struct {
-        uint8_t kind, version;
-    } slot[SLOTS];
-    uint8_t weak, other, types;
-};
-
-static struct {
-    pma_pool *pool;
-    struct table *table;
-    pma_type_id node_id;
-    struct model before, after; /* the operation in flight */
-    uint64_t mallocs, frees;    /* that have succeeded: the program's own count */
-    uint64_t base_mallocs, base_frees;
-    uint64_t closed_mallocs, closed_frees; /* as they were at the last close */
-    const void *free_block;                /* of its own class, in a span that another block keeps */
-} now;
-
+struct small small;
 static uint64_t created_mallocs; /* of all time, in the first pool */
 
 /* ---- blocks ---- */
 
-static uint64_t check_of(uint64_t kind, uint64_t version)
-{
-    return (kind * 31 + version + 1) * UINT64_C(0x9e3779b97f4a7c15);
-}
-
-static void fill(struct content *content, unsigned kind, unsigned version)
-{
-    content->kind = kind;
-    content->version = version;
-    content->check = check_of(kind, version);
-}
-
-static size_t bytes_of(unsigned kind, unsigned version)
-{
-    static const size_t bytes[] = {64, 200, sizeof(struct node), LARGE_BYTES, 48, sizeof(struct pair)};
-    return kind == SLOT_LARGE && version >= 2 ? HUGE_BYTES : bytes[kind];
-}
-enum { KIND_CHILD = SLOTS, KIND_PAIR };
-
 static void *allocated(void *block)
 {
-    now.mallocs += block != NULL;
+    small.mallocs += block != NULL;
     return block;
-}
-
-/* What comes is done by another processor, whose flushes this one's fences do not cover; and what follows by this one again. */
-static void as_other(bool other)
-{
-    medium_settle();
-    medium_thread = other;
 }
 
 static void give(void *block)
 {
-    now.frees += block != NULL;
-    pma_free(now.pool, block);
+    small.frees += block != NULL;
+    pma_free(small.pool, block);
 }
 
 /* In a block that has held pointers to what is free now, to the end of its room: none of them may be found there later. */
 static void *new_node(void)
 {
-    struct node *node = allocated(pma_malloc_typed(now.pool, now.node_id, NODE_TAIL + 1));
+    struct node *node = allocated(pma_malloc_typed(small.pool, small.node_id, NODE_TAIL + 1));
     if (node == NULL)
         return NULL;
-    pma_ptr *last = &node->tail[(pma_usable_size(now.pool, node) - sizeof *node) / sizeof *last - 1];
-    memset(node, 0, pma_usable_size(now.pool, node));
-    *last = pma_ptr_of(now.pool, now.free_block);
+    pma_ptr *last = &node->tail[(pma_usable_size(small.pool, node) - sizeof *node) / sizeof *last - 1];
+    memset(node, 0, pma_usable_size(small.pool, node));
+    *last = pma_ptr_of(small.pool, small.free_block);
     medium_flush(last, sizeof *last); /* not the program's doing, hence no call that a mutant could leave out */
     medium_fence();
     give(node);
-    node = allocated(pma_malloc_typed(now.pool, now.node_id, NODE_TAIL));
+    node = allocated(pma_malloc_typed(small.pool, small.node_id, NODE_TAIL));
     if (node != NULL)
         memset(node, 0, NODE_BYTES);
     return node;
@@ -162,9 +77,9 @@ static struct content *new_block(unsigned kind, unsigned version)
     if (kind == SLOT_NODE)
         block = new_node();
     else if (kind == SLOT_PLAIN || kind == KIND_PAIR)
-        block = allocated(pma_malloc(now.pool, bytes_of(kind, version)));
+        block = allocated(pma_malloc(small.pool, bytes_of(kind, version)));
     else
-        block = allocated(pma_malloc_leaf(now.pool, bytes_of(kind, version)));
+        block = allocated(pma_malloc_leaf(small.pool, bytes_of(kind, version)));
     as_other(false);
     if (block == NULL)
         return NULL;
@@ -172,7 +87,7 @@ static struct content *new_block(unsigned kind, unsigned version)
         memset(block, 0, bytes_of(kind, version));
     fill(block, kind, version);
     if (kind == SLOT_LEAF || kind == SLOT_LARGE)
-        ((struct leaf *)(void *)block)->no_pointer = pma_ptr_of(now.pool, now.free_block);
+        ((struct leaf *)(void *)block)->no_pointer = pma_ptr_of(small.pool, small.free_block);
     if (kind == SLOT_NODE || kind == KIND_PAIR) {
         struct content *child = new_block(KIND_CHILD, version);
         if (child == NULL) {
@@ -180,10 +95,10 @@ static struct content *new_block(unsigned kind, unsigned version)
             return NULL;
         }
         if (kind == SLOT_NODE)
-            ((struct node *)(void *)block)->child = pma_ptr_of(now.pool, child);
+            ((struct node *)(void *)block)->child = pma_ptr_of(small.pool, child);
         else
-            ((struct pair *)(void *)block)->inside = pma_ptr_of(now.pool, child) + INSIDE;
-        pma_flush(now.pool, child, sizeof *child);
+            ((struct pair *)(void *)block)->inside = pma_ptr_of(small.pool, child) + INSIDE;
+        pma_flush(small.pool, child, sizeof *child);
     }
     return block;
 }
@@ -195,7 +110,7 @@ static size_t initialised(unsigned kind)
 
 static void *child_of(const void *block, bool is_node)
 {
-    return block != NULL && is_node ? pma_direct(now.pool, ((const struct node *)block)->child) : NULL;
+    return block != NULL && is_node ? pma_direct(small.pool, ((const struct node *)block)->child) : NULL;
 }
 
 /* ---- operations ---- */
@@ -232,14 +147,14 @@ static const char *name(unsigned operation)
 /* An operation may have several commits; between two of them the pool is as the model says then. */
 static void committed(void)
 {
-    now.before = now.after;
+    small.before = small.after;
 }
 
 static void set_weak(pma_ptr target)
 {
-    now.after.weak = target != 0;
-    __atomic_store_n(&now.table->weak, target, __ATOMIC_RELEASE); /* a plain store may be torn */
-    pma_persist(now.pool, &now.table->weak, sizeof now.table->weak);
+    small.after.weak = target != 0;
+    __atomic_store_n(&small.table->weak, target, __ATOMIC_RELEASE); /* a plain store may be torn */
+    pma_persist(small.pool, &small.table->weak, sizeof small.table->weak);
     committed();
 }
 
@@ -249,13 +164,13 @@ static void publish(unsigned slot, unsigned version)
     struct content *block = new_block(slot, version);
     if (block == NULL)
         return;
-    bool was_node = now.before.slot[slot].kind == SLOT_NODE + 1;
-    void *old = pma_direct(now.pool, now.table->slot[slot]), *old_child = child_of(old, was_node);
+    bool was_node = small.before.slot[slot].kind == SLOT_NODE + 1;
+    void *old = pma_direct(small.pool, small.table->slot[slot]), *old_child = child_of(old, was_node);
     if (was_node)
-        now.after.weak = 0; /* it leads to the old child, which only recovery has noticed by then */
-    now.after.slot[slot].kind = (uint8_t)(slot + 1);
-    now.after.slot[slot].version = (uint8_t)version;
-    pma_publish(now.pool, &now.table->slot[slot], block, initialised(slot));
+        small.after.weak = 0; /* it leads to the old child, which only recovery has noticed by then */
+    small.after.slot[slot].kind = (uint8_t)(slot + 1);
+    small.after.slot[slot].version = (uint8_t)version;
+    pma_publish(small.pool, &small.table->slot[slot], block, initialised(slot));
     committed();
     if (slot == SLOT_NODE)
         set_weak(((struct node *)(void *)block)->child);
@@ -265,16 +180,16 @@ static void publish(unsigned slot, unsigned version)
 
 static void retire(unsigned slot)
 {
-    if (now.before.slot[slot].kind == 0)
+    if (small.before.slot[slot].kind == 0)
         return;
-    bool is_node = now.before.slot[slot].kind == SLOT_NODE + 1;
-    void *child = child_of(pma_direct(now.pool, now.table->slot[slot]), is_node);
+    bool is_node = small.before.slot[slot].kind == SLOT_NODE + 1;
+    void *child = child_of(pma_direct(small.pool, small.table->slot[slot]), is_node);
     if (is_node)
-        now.after.weak = 0; /* recovery clears it, or the program does, now that nothing else leads to the child */
-    now.after.slot[slot].kind = now.after.slot[slot].version = 0;
-    now.frees++;
-    pma_retire(now.pool, &now.table->slot[slot]);
-    if (is_node && now.table->weak != 0) {
+        small.after.weak = 0; /* recovery clears it, or the program does, now that nothing else leads to the child */
+    small.after.slot[slot].kind = small.after.slot[slot].version = 0;
+    small.frees++;
+    pma_retire(small.pool, &small.table->slot[slot]);
+    if (is_node && small.table->weak != 0) {
         committed();
         set_weak(0);
     }
@@ -283,29 +198,29 @@ static void retire(unsigned slot)
 
 static void retire_batch(void)
 {
-    pma_ptr *slots[2] = {&now.table->slot[SLOT_LEAF], &now.table->slot[SLOT_LARGE]};
-    now.frees += (*slots[0] != 0 ? 1u : 0u) + (*slots[1] != 0 ? 1u : 0u);
-    memset(&now.after.slot[SLOT_LEAF], 0, sizeof now.after.slot[0]);
-    memset(&now.after.slot[SLOT_LARGE], 0, sizeof now.after.slot[0]);
-    pma_retire_batch(now.pool, slots, 2);
+    pma_ptr *slots[2] = {&small.table->slot[SLOT_LEAF], &small.table->slot[SLOT_LARGE]};
+    small.frees += (*slots[0] != 0 ? 1u : 0u) + (*slots[1] != 0 ? 1u : 0u);
+    memset(&small.after.slot[SLOT_LEAF], 0, sizeof small.after.slot[0]);
+    memset(&small.after.slot[SLOT_LARGE], 0, sizeof small.after.slot[0]);
+    pma_retire_batch(small.pool, slots, 2);
 }
 
 /* All at once: the plain block goes to the leaf's place, and a new one to its own. */
 static void exchange(void)
 {
-    unsigned version = now.before.slot[SLOT_PLAIN].version == 0;
+    unsigned version = small.before.slot[SLOT_PLAIN].version == 0;
     struct content *block = new_block(SLOT_PLAIN, version);
     if (block == NULL)
         return;
-    void *plain = pma_direct(now.pool, now.table->slot[SLOT_PLAIN]);
-    void *leaf = pma_direct(now.pool, now.table->slot[SLOT_LEAF]);
-    struct pma_update updates[2] = {{&now.table->slot[SLOT_PLAIN], block, initialised(SLOT_PLAIN)},
-                                    {&now.table->slot[SLOT_LEAF], plain, 0}};
-    now.after.slot[SLOT_PLAIN].kind = SLOT_PLAIN + 1;
-    now.after.slot[SLOT_PLAIN].version = (uint8_t)version;
-    now.after.slot[SLOT_LEAF] = now.before.slot[SLOT_PLAIN];
+    void *plain = pma_direct(small.pool, small.table->slot[SLOT_PLAIN]);
+    void *leaf = pma_direct(small.pool, small.table->slot[SLOT_LEAF]);
+    struct pma_update updates[2] = {{&small.table->slot[SLOT_PLAIN], block, initialised(SLOT_PLAIN)},
+                                    {&small.table->slot[SLOT_LEAF], plain, 0}};
+    small.after.slot[SLOT_PLAIN].kind = SLOT_PLAIN + 1;
+    small.after.slot[SLOT_PLAIN].version = (uint8_t)version;
+    small.after.slot[SLOT_LEAF] = small.before.slot[SLOT_PLAIN];
     as_other(true);
-    if (pma_publish_many(now.pool, updates, 2) < 0)
+    if (pma_publish_many(small.pool, updates, 2) < 0)
         explorer_fail("pma_publish_many: %s", pma_error_detail());
     as_other(false);
     committed();
@@ -316,19 +231,19 @@ static void exchange(void)
 enum { PAIR = 2 };
 static void change_root(void)
 {
-    void *old = pma_root_get(now.pool, OTHER), *block = NULL, *old_child = NULL;
-    if (now.before.other == PAIR)
-        old_child = pma_direct(now.pool, ((const struct pair *)old)->inside - INSIDE);
-    now.after.other = (uint8_t)((now.before.other + 1) % 3);
-    if (now.after.other != 0) {
-        block = new_block(now.after.other == PAIR ? KIND_PAIR : KIND_CHILD, now.after.other - 1u);
+    void *old = pma_root_get(small.pool, OTHER), *block = NULL, *old_child = NULL;
+    if (small.before.other == PAIR)
+        old_child = pma_direct(small.pool, ((const struct pair *)old)->inside - INSIDE);
+    small.after.other = (uint8_t)((small.before.other + 1) % 3);
+    if (small.after.other != 0) {
+        block = new_block(small.after.other == PAIR ? KIND_PAIR : KIND_CHILD, small.after.other - 1u);
         if (block == NULL) {
-            now.after = now.before;
+            small.after = small.before;
             return;
         }
-        pma_persist(now.pool, block, now.after.other == PAIR ? sizeof(struct pair) : sizeof(struct content));
+        pma_persist(small.pool, block, small.after.other == PAIR ? sizeof(struct pair) : sizeof(struct content));
     }
-    if (pma_root_set(now.pool, OTHER, block) < 0)
+    if (pma_root_set(small.pool, OTHER, block) < 0)
         explorer_fail("pma_root_set: %s", pma_error_detail());
     committed();
     give(old_child);
@@ -338,23 +253,23 @@ static void change_root(void)
 static void register_type(void)
 {
     pma_type_id id;
-    unsigned number = now.before.types;
+    unsigned number = small.before.types;
     if (number == 2)
         number = 1; /* again, which changes nothing */
-    now.after.types = (uint8_t)(number + 1);
-    if (pma_type_register(now.pool, &more_types[number], &id) < 0)
+    small.after.types = (uint8_t)(number + 1);
+    if (pma_type_register(small.pool, &more_types[number], &id) < 0)
         explorer_fail("pma_type_register: %s", pma_error_detail());
-    give(allocated(pma_malloc_typed(now.pool, id, 0)));
+    give(allocated(pma_malloc_typed(small.pool, id, 0)));
 }
 
 static void resize(void)
 {
     static const size_t pages[] = {7, 12, 9, 5};
-    char *block = allocated(pma_malloc(now.pool, LARGE_BYTES));
+    char *block = allocated(pma_malloc(small.pool, LARGE_BYTES));
     for (unsigned i = 0; block != NULL && i < sizeof pages / sizeof *pages; i++) {
-        char *moved = pma_realloc(now.pool, block, pages[i] * PAGE_BYTES);
-        now.mallocs += moved != NULL; /* a large block of another length counts as another block, wherever it is */
-        now.frees += moved != NULL;
+        char *moved = pma_realloc(small.pool, block, pages[i] * PAGE_BYTES);
+        small.mallocs += moved != NULL; /* a large block of another length counts as another block, wherever it is */
+        small.frees += moved != NULL;
         block = moved != NULL ? moved : block;
     }
     give(block);
@@ -363,36 +278,36 @@ static void resize(void)
 static void attach(void)
 {
     struct pma_options options = oracle_options();
-    if (pma_open(oracle_path(0), &options, &now.pool) < 0)
+    if (pma_open(oracle_path(0), &options, &small.pool) < 0)
         explorer_fail("the pool does not open: %s", pma_error_detail());
-    now.table = pma_root_get(now.pool, "table");
+    small.table = pma_root_get(small.pool, "table");
     pma_type_id table_id;
-    if (pma_type_register(now.pool, &table_type, &table_id) < 0 ||
-        pma_type_register(now.pool, &node_type, &now.node_id) < 0)
+    if (pma_type_register(small.pool, &table_type, &table_id) < 0 ||
+        pma_type_register(small.pool, &node_type, &small.node_id) < 0)
         explorer_fail("the types: %s", pma_error_detail());
-    if (live_page(now.pool->heap.base)->head.owner_pid == 0)
+    if (live_page(small.pool->heap.base)->head.owner_pid == 0)
         oracle_fail(ORACLE_EXACT, "the live page does not say who has the pool");
-    now.free_block = allocated(pma_malloc_typed(now.pool, table_id, 0));
-    give((void *)(uintptr_t)now.free_block);
+    small.free_block = allocated(pma_malloc_typed(small.pool, table_id, 0));
+    give((void *)(uintptr_t)small.free_block);
 }
 
 static void run(unsigned operation)
 {
     switch (operation) {
     case OP_PLAIN:
-        publish(SLOT_PLAIN, now.before.slot[SLOT_PLAIN].version == 0);
+        publish(SLOT_PLAIN, small.before.slot[SLOT_PLAIN].version == 0);
         break;
     case OP_LEAF:
-        publish(SLOT_LEAF, now.before.slot[SLOT_LEAF].version == 0);
+        publish(SLOT_LEAF, small.before.slot[SLOT_LEAF].version == 0);
         break;
     case OP_NODE:
-        publish(SLOT_NODE, now.before.slot[SLOT_NODE].version == 0);
+        publish(SLOT_NODE, small.before.slot[SLOT_NODE].version == 0);
         break;
     case OP_LARGE:
-        publish(SLOT_LARGE, now.before.slot[SLOT_LARGE].version == 0);
+        publish(SLOT_LARGE, small.before.slot[SLOT_LARGE].version == 0);
         break;
     case OP_HUGE:
-        publish(SLOT_LARGE, 2u + (now.before.slot[SLOT_LARGE].version == 2));
+        publish(SLOT_LARGE, 2u + (small.before.slot[SLOT_LARGE].version == 2));
         break;
     case OP_RETIRE:
         retire(SLOT_PLAIN);
@@ -413,28 +328,28 @@ static void run(unsigned operation)
         register_type();
         break;
     case OP_TRIM:
-        if (pma_trim(now.pool, NULL) < 0)
+        if (pma_trim(small.pool, NULL) < 0)
             explorer_fail("pma_trim: %s", pma_error_detail());
         break;
     case OP_UNLINKED:
-        give(allocated(pma_malloc(now.pool, 700)));
+        give(allocated(pma_malloc(small.pool, 700)));
         give(allocated(
-            pma_malloc(now.pool, 900))); /* spans of other classes, empty: whoever needs pages dissolves them */
-        give(allocated(pma_malloc_leaf(now.pool, 700)));
+            pma_malloc(small.pool, 900))); /* spans of other classes, empty: whoever needs pages dissolves them */
+        give(allocated(pma_malloc_leaf(small.pool, 700)));
         break;
     case OP_RESIZE:
         resize();
         break;
     case OP_CLOSE:
-        now.closed_mallocs = now.base_mallocs + now.mallocs;
-        now.closed_frees = now.base_frees + now.frees;
-        if (pma_close(now.pool) < 0)
+        small.closed_mallocs = small.base_mallocs + small.mallocs;
+        small.closed_frees = small.base_frees + small.frees;
+        if (pma_close(small.pool) < 0)
             explorer_fail("pma_close: %s", pma_error_detail());
         explorer_returned();
         attach();
         break;
     default:
-        pool_abandon(now.pool); /* the process is killed, the machine lives on */
+        pool_abandon(small.pool); /* the process is killed, the machine lives on */
         attach();
     }
 }
@@ -444,31 +359,32 @@ static void run(unsigned operation)
 static void check_counts(void)
 {
     struct pma_stats stats = PMA_STATS_INIT;
-    pma_stats(now.pool, &stats);
-    if (stats.total.alloc_objects != now.base_mallocs + now.mallocs ||
-        stats.total.free_objects != now.base_frees + now.frees)
-        oracle_fail(ORACLE_EXACT, "statistics: %llu allocated and %llu freed; the program has counted %llu and %llu",
-                    (unsigned long long)stats.total.alloc_objects, (unsigned long long)stats.total.free_objects,
-                    (unsigned long long)(now.base_mallocs + now.mallocs),
-                    (unsigned long long)(now.base_frees + now.frees));
+    pma_stats(small.pool, &stats);
+    if (stats.total.alloc_objects != small.base_mallocs + small.mallocs ||
+        stats.total.free_objects != small.base_frees + small.frees)
+        oracle_fail(ORACLE_EXACT,
+                    "statistics: %" PRIu64 " allocated and %" PRIu64 " freed; the program has counted %" PRIu64
+                    " and %" PRIu64,
+                    stats.total.alloc_objects, stats.total.free_objects, small.base_mallocs + small.mallocs,
+                    small.base_frees + small.frees);
 }
 
 /* The program's own count goes on from that of the pool, which after a crash may know less than it did. */
 static void begin_counting(void)
 {
     struct pma_stats stats = PMA_STATS_INIT;
-    pma_stats(now.pool, &stats);
-    now.base_mallocs = stats.total.alloc_objects;
-    now.base_frees = stats.total.free_objects;
-    now.mallocs = now.frees = 0;
+    pma_stats(small.pool, &stats);
+    small.base_mallocs = stats.total.alloc_objects;
+    small.base_frees = stats.total.free_objects;
+    small.mallocs = small.frees = 0;
 }
 
 static void operate(unsigned thread, unsigned operation)
 {
     (void)thread;
-    now.after = now.before;
+    small.after = small.before;
     run(operation);
-    now.before = now.after;
+    small.before = small.after;
     if (operation == OP_CRASH)
         begin_counting();
     else if (explorer_visits())
@@ -481,231 +397,28 @@ static void create(void)
     pma_type_id id;
     options.size = SIZE;
     options.capacity = CAPACITY;
-    if (pma_create(oracle_path(0), &options, &now.pool) < 0 || pma_type_register(now.pool, &table_type, &id) < 0)
+    if (pma_create(oracle_path(0), &options, &small.pool) < 0 || pma_type_register(small.pool, &table_type, &id) < 0)
         explorer_fail("the pool cannot be made: %s", pma_error_detail());
-    struct table *table = pma_malloc_typed(now.pool, id, 0);
+    struct table *table = pma_malloc_typed(small.pool, id, 0);
     created_mallocs = 1;
-    memset(table, 0, pma_usable_size(now.pool, table));
-    pma_persist(now.pool, table, sizeof *table);
-    if (pma_root_set(now.pool, "table", table) < 0 || pma_type_register(now.pool, &node_type, &id) < 0 ||
-        pma_close(now.pool) < 0)
+    memset(table, 0, pma_usable_size(small.pool, table));
+    pma_persist(small.pool, table, sizeof *table);
+    if (pma_root_set(small.pool, "table", table) < 0 || pma_type_register(small.pool, &node_type, &id) < 0 ||
+        pma_close(small.pool) < 0)
         explorer_fail("the pool cannot be made: %s", pma_error_detail());
 }
 
 static void open_case(void)
 {
-    memset(&now, 0, sizeof now);
-    now.closed_mallocs = created_mallocs;
+    memset(&small, 0, sizeof small);
+    small.closed_mallocs = created_mallocs;
     attach();
     begin_counting();
 }
 
 static void abandon(void)
 {
-    pool_abandon(now.pool);
-}
-
-/* ---- the check ---- */
-
-struct found {
-    struct model model;
-    struct reached reached;
-};
-
-static void follow(pma_pool *pool, struct reached *reached, pma_ptr pointer, unsigned *kind, unsigned *version)
-{
-    const struct content *content = pma_direct(pool, pointer);
-    oracle_reach(pool, reached, content, sizeof *content, "a slot");
-    if (content->kind > KIND_PAIR || content->check != check_of(content->kind, content->version)) {
-        oracle_fail(ORACLE_INTACT, "a reachable block is not whole: kind %llu, version %llu, check %#llx",
-                    (unsigned long long)content->kind, (unsigned long long)content->version,
-                    (unsigned long long)content->check);
-        oracle_pass(pool);
-    }
-    *kind = (unsigned)content->kind & 7u;
-    *version = (unsigned)content->version & 3u;
-}
-
-static void look(pma_pool *pool, struct found *found)
-{
-    unsigned kind, version;
-    const struct table *table = pma_root_get(pool, "table");
-    found->reached.count = 0;
-    memset(&found->model, 0, sizeof found->model);
-    if (table == NULL) {
-        oracle_fail(ORACLE_ROOTS, "the root \"table\" is lost");
-        oracle_pass(pool);
-    }
-    oracle_reach(pool, &found->reached, table, sizeof *table, "the root");
-    pma_ptr child = 0;
-    for (unsigned slot = 0; slot < SLOTS; slot++) {
-        if (table->slot[slot] == 0)
-            continue;
-        follow(pool, &found->reached, table->slot[slot], &kind, &version);
-        found->model.slot[slot].kind = (uint8_t)(kind + 1);
-        found->model.slot[slot].version = (uint8_t)version;
-        if (kind == SLOT_NODE) {
-            child = ((const struct node *)pma_direct(pool, table->slot[slot]))->child;
-            follow(pool, &found->reached, child, &kind, &version);
-        }
-    }
-    found->model.weak = table->weak != 0;
-    if (table->weak != 0 && table->weak != child)
-        oracle_fail(ORACLE_INTACT, "the weak pointer leads to a block that is gone");
-    const void *other = pma_root_get(pool, OTHER);
-    if (other != NULL) {
-        follow(pool, &found->reached, pma_ptr_of(pool, other), &kind, &version);
-        found->model.other = (uint8_t)(version + 1);
-        if (kind == KIND_PAIR)
-            follow(pool, &found->reached, ((const struct pair *)other)->inside - INSIDE, &kind, &version);
-    }
-    found->model.types = (uint8_t)(pool->heap.types.count - PMA_TYPE_FIRST - 2);
-}
-
-/* What a level may find: at level 1 what the program was about, above that what the recovery below was about. */
-static struct {
-    struct model before, after;
-} expected[LEVELS + 1];
-
-static uint64_t hash_model(uint64_t hash, const struct model *model)
-{
-    for (size_t i = 0; i < sizeof *model; i++)
-        hash = (hash + ((const unsigned char *)model)[i]) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
-static void expect_of_program(void)
-{
-    expected[1].before = now.before;
-    expected[1].after = now.after;
-}
-
-static uint64_t context(void)
-{
-    unsigned level = explorer_level() + 1;
-    if (level == 1)
-        expect_of_program();
-    return hash_model(hash_model(now.closed_mallocs * 31 + now.closed_frees, &expected[level].before),
-                      &expected[level].after);
-}
-
-static bool is_like(const struct model *found, const struct model *model)
-{
-    return memcmp(found, model, sizeof *found) == 0;
-}
-
-/* A batch of retirements is not atomic as a whole: each slot is as before or after. */
-static bool is_between(const struct model *found, unsigned level)
-{
-    struct model mixed = expected[level].before;
-    for (unsigned slot = 0; slot < SLOTS; slot++)
-        if (expected[level].after.slot[slot].kind == 0 && found->slot[slot].kind == 0)
-            mixed.slot[slot] = expected[level].after.slot[slot];
-    return is_like(found, &mixed);
-}
-
-static void check_model(const struct model *found, unsigned level)
-{
-    if (!is_like(found, &expected[level].before) && !is_like(found, &expected[level].after) &&
-        !is_between(found, level))
-        oracle_fail(ORACLE_ROOTS, "the pool is neither as before the operation nor as after it");
-    explorer_outcome(hash_model(0, found));
-}
-
-/* The figures of all time survive a close, not a crash. */
-static void check_figures(pma_pool *pool)
-{
-    struct pma_stats stats = PMA_STATS_INIT;
-    if (pool->report.recovered)
-        return;
-    pma_stats(pool, &stats);
-    if (stats.total.alloc_objects != now.closed_mallocs || stats.total.free_objects != now.closed_frees)
-        oracle_fail(ORACLE_EXACT, "statistics: %llu allocated and %llu freed after a close; it was %llu and %llu",
-                    (unsigned long long)stats.total.alloc_objects, (unsigned long long)stats.total.free_objects,
-                    (unsigned long long)now.closed_mallocs, (unsigned long long)now.closed_frees);
-}
-
-static void clear(pma_pool *pool)
-{
-    if (pma_root_set(pool, "table", NULL) < 0 || pma_root_set(pool, OTHER, NULL) < 0)
-        explorer_fail("pma_root_set in a full pool: %s", pma_error_detail());
-}
-
-static void retire_plain(pma_pool *pool, struct model *after)
-{
-    struct table *table = pma_root_get(pool, "table");
-    memset(&after->slot[SLOT_PLAIN], 0, sizeof after->slot[0]);
-    pma_retire(pool, &table->slot[SLOT_PLAIN]);
-}
-
-/* Where the weak pointer led, there is something else soon: it must not come back. */
-static void reuse(pma_pool *pool, struct model *after)
-{
-    struct content *block = pma_malloc_leaf(pool, bytes_of(KIND_CHILD, 0));
-    if (block == NULL)
-        return;
-    after->other = 1;
-    fill(block, KIND_CHILD, 0);
-    pma_persist(pool, block, sizeof *block);
-    if (pma_root_set(pool, OTHER, block) < 0)
-        explorer_fail("pma_root_set: %s", pma_error_detail());
-}
-
-/* Life goes on after recovery, and may crash again: what was undone or done again must stay so. */
-static pma_pool *go_on(pma_pool *pool, unsigned level, struct found *found)
-{
-    void (*operation)(pma_pool *, struct model *) = NULL;
-    if (pool->report.weak_cleared != 0)
-        operation = reuse;
-    else if (now.before.slot[SLOT_NODE].kind == 0 && found->model.slot[SLOT_PLAIN].kind != 0)
-        operation = retire_plain; /* nothing that is retired here has children */
-    explorer_returned();
-    if (level == explorer_options.depth || operation == NULL ||
-        !explorer_new(medium_fingerprint(level) ^ (GONE_ON + level)))
-        return pool;
-    expected[level + 1].before = expected[level + 1].after = found->model;
-    unsigned recoverer = medium_thread;
-    as_other(recoverer == 0);
-    operation(pool, &expected[level + 1].after);
-    as_other(recoverer != 0);
-    expected[level + 1].before = expected[level + 1].after;
-    explorer_returned();
-    pool_abandon(pool);
-    pool = oracle_open(level);
-    look(pool, found);
-    return pool;
-}
-
-static void judge(unsigned level)
-{
-    static struct found found[LEVELS];
-    struct found *mine = &found[level];
-    if (level == 1)
-        expect_of_program();
-    expected[level + 1] = expected[level];
-    pma_pool *pool = oracle_open(level);
-    look(pool, mine);
-    check_model(&mine->model, level);
-    oracle_exact(pool, &mine->reached);
-    check_figures(pool);
-    pool = go_on(pool, level, mine);
-    oracle_continue(pool, level, &mine->reached, clear);
-}
-
-static void check(unsigned level)
-{
-    oracle_judge(level, judge);
-}
-
-/* What a reader without locks may see at any moment: a slot is empty, or leads to a block. */
-static void observe(void)
-{
-    for (unsigned slot = 0; slot < SLOTS; slot++) {
-        pma_ptr pointer = now.table->slot[slot];
-        if (pointer != 0 &&
-            (pointer >> 48 != now.pool->heap.tag || pma_usable_size(now.pool, pma_direct(now.pool, pointer)) == 0))
-            oracle_fail(ORACLE_INTACT, "another thread sees half a pointer: %#llx", (unsigned long long)pointer);
-    }
+    pool_abandon(small.pool);
 }
 
 /* Figures of a type without blocks go on after a close. Empty spans of several classes give their pages to one block. A large
@@ -725,10 +438,10 @@ const struct workload workload_small = {
     .open = open_case,
     .operate = operate,
     .abandon = abandon,
-    .check = check,
+    .check = small_check,
     .operation_name = name,
-    .context = context,
+    .context = small_context,
     .scripts = scripts,
-    .observe = observe,
-    .state = {&now, sizeof now},
+    .observe = small_observe,
+    .state = {&small, sizeof small},
 };
