@@ -50,13 +50,10 @@ foreach(file ${seeded_files})
     list(APPEND seeded_commands COMMAND ${CMAKE_COMMAND} -E make_directory ${folder}
         COMMAND ${CMAKE_COMMAND} -E copy ${CMAKE_CURRENT_SOURCE_DIR}/${file} ${folder})
 endforeach()
-foreach(patch ${seeded_patches})
-    list(APPEND seeded_commands COMMAND ${PATCH} --silent --strip=1 --fuzz=0 --directory=${seeded_dir}/source
-        --input=${patch})
-endforeach()
+list(APPEND seeded_commands COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/seeded/apply ${seeded_dir}/source ${seeded_patches})
 list(TRANSFORM seeded_files PREPEND ${seeded_dir}/source/ OUTPUT_VARIABLE seeded_sources)
-add_custom_command(OUTPUT ${seeded_sources} ${seeded_commands} DEPENDS ${seeded_files} ${seeded_patches}
-    COMMENT "Seeding bugs" VERBATIM)
+add_custom_command(OUTPUT ${seeded_sources} ${seeded_commands}
+    DEPENDS ${seeded_files} ${seeded_patches} fuzz/seeded/apply COMMENT "Seeding bugs" VERBATIM)
 
 set(seeded_engine ${seeded_sources})
 list(FILTER seeded_engine INCLUDE REGEX "/examples/")

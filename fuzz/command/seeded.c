@@ -18,7 +18,7 @@
 #define BUGS_MAX 100u
 #define PATIENCE_SECONDS 20u /* for one case */
 #define SECONDS_MAX 10.0     /* of processor time, until a bug counts as not found */
-#define SECONDS_CONTROL 3.0  /* without any bug, and without the point that has found one */
+#define SECONDS_CONTROL 2.0  /* without any bug, and without the point that has found one */
 #define RANDOM_LENGTH 12u
 
 /* What a bug has to survive; and then random sequences of the same workloads until its time is up. */
@@ -35,12 +35,11 @@ static const struct job jobs[] = {
 struct trial {
     const struct seeded *bug; /* NULL: none */
     unsigned off;             /* this point; 0: none */
-    double seconds;
-    /* what came of it */
-    bool found;
-    double cpu_seconds;
+    unsigned crashes;         /* before it was noticed; 0: the program itself went wrong */
+    double seconds;           /* for it, of processor time */
+    double cpu_seconds;       /* what it took */
     uint64_t states;
-    unsigned crashes; /* before it was noticed; 0: the program itself went wrong */
+    bool found;
     char message[400];
 };
 
@@ -135,7 +134,7 @@ static void collect(struct trial *trial, const struct worker_report *report)
 static void run_trials(const struct command *command, struct trial *trials, unsigned count)
 {
     static struct worker workers[WORKERS_MAX];
-    unsigned next = 0, running = 0, of[WORKERS_MAX];
+    unsigned next = 0, running = 0, of[WORKERS_MAX] = {0};
     for (unsigned i = 0; i < command->threads; i++)
         if (workers[i].report == NULL)
             worker_init(&workers[i]);
@@ -199,7 +198,8 @@ static unsigned print_points(const struct trial *trials, const struct trial *wit
                 first++;
                 only += !without[i].found;
             }
-        printf("%-12s finds %2u; not found without it: %2u", oracle_names[point], first, only);
+        printf("%-12s finds %2u; not found without it in %.0f s: %2u", oracle_names[point], first, SECONDS_CONTROL,
+               only);
         for (unsigned i = 0, said = 0; i < count; i++)
             if (trials[i].found && point_of(trials[i].message) == point && !without[i].found)
                 printf("%s%s", said++ == 0 ? " (" : ", ", trials[i].bug->name);
@@ -253,7 +253,7 @@ static int run_other(const struct command *command, int count, char **words)
     char path[PATH_MAX], threads[16];
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - sizeof "-seeded");
     if (length > 0) {
-        strcpy(path + length, "-seeded");
+        memcpy(path + length, "-seeded", sizeof "-seeded");
         snprintf(threads, sizeof threads, "-n%u", command->threads);
         execl(path, path, threads, command->quiet ? "-q" : "--", words[0], count > 1 ? words[1] : NULL, NULL);
     }
