@@ -217,7 +217,7 @@ static void run(const struct job *job, struct sample *sample)
     if (sample->skipped)
         return;
     char *set = map_working_set();
-    uint64_t count = scaled(RECORDS), hit = hit_time(set);
+    uint64_t count = scaled(RECORDS) * LINE / (bytes < LINE ? LINE : bytes), hit = hit_time(set);
     write_records(set, policy, bytes, batch, WORKING_SET / LINE);
     uint64_t begin = clock_cpu();
     write_records(set, policy, bytes, batch, count);

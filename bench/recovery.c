@@ -10,6 +10,7 @@
  * open: a pool that was closed cleanly, with a given number of bytes in use; what the open takes, and what it touches.
  */
 #include "job.h"
+#include "resident.h"
 #include "section.h"
 #include <errno.h>
 #include <pmemalloc.h>
@@ -252,18 +253,6 @@ static pma_pool *open_pool(const char *path, unsigned flags, unsigned threads)
     return pool;
 }
 
-static uint64_t resident_anonymous(void)
-{
-    char line[128];
-    unsigned long kib = 0;
-    FILE *file = fopen("/proc/self/status", "r");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL)
-        sscanf(line, "RssAnon: %lu", &kib);
-    if (file != NULL)
-        fclose(file);
-    return kib * 1024;
-}
-
 static void run_traversal(const struct job *job, struct sample *sample)
 {
     const struct shape *shape = job->what;
@@ -287,12 +276,12 @@ static void run_recovery(const struct job *job, struct sample *sample)
     struct pma_info info = PMA_INFO_INIT;
     if (access(path, F_OK) != 0)
         build_apart(path, job->what, job->size);
-    uint64_t dram = resident_anonymous(), begin = clock_wall(), all = clock_cpu(), mine = clock_thread();
+    uint64_t dram = resident_bytes("RssAnon"), begin = clock_wall(), all = clock_cpu(), mine = clock_thread();
     pma_pool *pool = open_pool(path, PMA_READ_ONLY | PMA_FORCE_RECOVERY, job->threads);
     sample->value[OPEN_MS] = (double)(clock_wall() - begin) / 1e6;
     mine = clock_thread() - mine;
     all = clock_cpu() - all;
-    sample->value[DRAM_MB] = (double)(resident_anonymous() - dram) / 1048576;
+    sample->value[DRAM_MB] = (double)(resident_bytes("RssAnon") - dram) / 1048576;
     if (pma_info(pool, &info) != 0 || info.open.live_objects < job->size || info.open.threads != job->threads)
         fail("that was no recovery of %llu nodes with %u threads", (unsigned long long)job->size, job->threads);
     sample->value[LOAD_MS] = (double)info.open.nanoseconds_load / 1e6;
@@ -365,7 +354,7 @@ static void run_open(const struct job *job, struct sample *sample)
         }
     }
     struct rusage before, after;
-    uint64_t dram = resident_anonymous();
+    uint64_t dram = resident_bytes("RssAnon");
     getrusage(RUSAGE_SELF, &before);
     uint64_t begin = clock_wall(), cpu = clock_cpu();
     pma_pool *pool = open_pool(path, 0, 1);
@@ -373,7 +362,7 @@ static void run_open(const struct job *job, struct sample *sample)
     sample->value[OPEN_CPU_MS] = (double)(clock_cpu() - cpu) / 1e6;
     getrusage(RUSAGE_SELF, &after);
     sample->value[FAULTS] = (double)(after.ru_minflt - before.ru_minflt);
-    sample->value[DRAM_MB] = (double)(resident_anonymous() - dram) / 1048576;
+    sample->value[DRAM_MB] = (double)(resident_bytes("RssAnon") - dram) / 1048576;
     begin = clock_wall();
     pma_close(pool);
     sample->value[CLOSE_MS] = (double)(clock_wall() - begin) / 1e6;

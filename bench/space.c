@@ -10,12 +10,12 @@
  * Density: small blocks of one size, none freed; what of it is DRAM, and what is file.
  */
 #include "job.h"
+#include "resident.h"
 #include "section.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LIMIT ((uint64_t)32 << 20)
 #define TURNOVER 5u
@@ -37,30 +37,6 @@ static const struct change changes[] = {
     {"W4: 100-200, 50 % freed, then 1000-2000 B", {100, 200}, {1000, 2000}, 50},
     {"X: 100-150, all freed, then 200-250 B", {100, 150}, {200, 250}, 100},
 };
-
-/* ---- what is resident ---- */
-
-/* A line of /proc/self/status, in bytes. */
-static uint64_t status_bytes(const char *name)
-{
-    char line[256];
-    unsigned long long kib = 0;
-    FILE *file = fopen("/proc/self/status", "r");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL)
-        if (strncmp(line, name, strlen(name)) == 0)
-            sscanf(line + strlen(name), ": %llu", &kib);
-    if (file != NULL)
-        fclose(file);
-    return kib * 1024;
-}
-
-/* The most that is resident is counted anew from here. */
-static void forget_peak(void)
-{
-    FILE *file = fopen("/proc/self/clear_refs", "w");
-    if (file == NULL || fputs("5", file) < 0 || fclose(file) != 0)
-        fail("/proc/self/clear_refs cannot be written");
-}
 
 /* ---- fragmentation ---- */
 
@@ -116,14 +92,14 @@ static void run_change(const struct job *job, struct sample *sample)
     memset(live.blocks, 1, live.room * sizeof *live.blocks); /* resident before it counts */
     if (!target_open(job->against, &wishes, &target, sample))
         return;
-    forget_peak();
-    uint64_t before = status_bytes("VmRSS");
+    resident_forget_peak();
+    uint64_t before = resident_bytes("VmRSS");
     churn(&live, &change->before, limit);
     size_t keep = live.count - live.count * change->deleted / 100;
     while (live.count > keep)
         drop(&live);
     churn(&live, &change->after, limit);
-    sample->value[RESIDENT_PER_LIVE] = (double)(status_bytes("VmHWM") - before) / (double)limit;
+    sample->value[RESIDENT_PER_LIVE] = (double)(resident_bytes("VmHWM") - before) / (double)limit;
     target_close(&target);
 }
 
@@ -141,7 +117,7 @@ static void run_density(const struct job *job, struct sample *sample)
     struct target target;
     if (!target_open(kind, &wishes, &target, sample))
         return;
-    uint64_t anonymous = status_bytes("RssAnon"), shared = status_bytes("RssShmem");
+    uint64_t anonymous = resident_bytes("RssAnon"), shared = resident_bytes("RssShmem");
     for (; live < bytes; live += job->size) {
         void *block = target_malloc(&target, job->size);
         if (block == NULL)
@@ -149,8 +125,8 @@ static void run_density(const struct job *job, struct sample *sample)
         memset(block, 1, job->size);
     }
     target_hand_over(&target);
-    anonymous = status_bytes("RssAnon") - anonymous;
-    shared = status_bytes("RssShmem") - shared;
+    anonymous = resident_bytes("RssAnon") - anonymous;
+    shared = resident_bytes("RssShmem") - shared;
     sample->value[RESIDENT_PER_LIVE] = (double)(anonymous + shared) / (double)live;
     if (target.heap != NULL) {
         sample->value[FILE_PER_LIVE] = (double)shared / (double)live;

@@ -37,7 +37,7 @@ bool pmemalloc_open(void *library, struct target *target, const struct target_wi
 {
     (void)library;
     struct pma_options options = PMA_OPTIONS_INIT;
-    options.size = wishes->prefault ? wishes->bytes : (size_t)2 << 20; /* else it grows as it is used */
+    options.size = wishes->prefault ? wishes->bytes : 1; /* else the least there is: it grows as it is used */
     options.capacity = wishes->bytes * 4;
     options.flags = (wishes->prefault ? PMA_PREFAULT : 0u) | (wishes->hardened ? PMA_HARDENED : 0u);
     const char *path = scratch_path("pmemalloc");

@@ -240,25 +240,6 @@ static void late_frees_empty_a_span_on_its_way(void)
 
 /* ---- the thread cache's arithmetic ---- */
 
-/* Of all offsets in a span those that begin a block are told from the others, and numbered. */
-static void one_product_finds_the_block(void)
-{
-    pma_pool *pool = create_pool(scratch("product"), MIB, 64 * MIB);
-    struct thread_cache *cache = cache_of(&pool->heap);
-    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++) {
-        const struct bin *bin = cache_bin(cache, class);
-        const struct size_class *its = &size_classes[class];
-        uint64_t wrong = 0;
-        for (uint32_t offset = 0; offset < its->pages * PAGE_BYTES; offset++) {
-            unsigned __int128 product = (unsigned __int128)offset * bin->multiplier;
-            bool starts = offset % its->bytes == 0 && offset / its->bytes < its->blocks;
-            wrong += ((uint64_t)product < bin->limit) != starts || (uint64_t)(product >> 64) != offset / its->bytes;
-        }
-        CHECK_EQUAL(wrong, 0);
-    }
-    close_pool(pool);
-}
-
 static uint64_t bits_of(uint64_t word)
 {
     return (unsigned)__builtin_popcountll(word);
@@ -551,7 +532,6 @@ void heap_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, central_hands_out_the_fullest_first);
     CU_ADD_TEST(suite, the_last_free_takes_a_span_out_of_central);
     CU_ADD_TEST(suite, late_frees_empty_a_span_on_its_way);
-    CU_ADD_TEST(suite, one_product_finds_the_block);
     CU_ADD_TEST(suite, the_equations_of_a_bin_hold);
     CU_ADD_TEST(suite, random_operations_keep_the_heap_sound);
     CU_ADD_TEST(suite, and_so_do_they_in_a_hardened_pool);

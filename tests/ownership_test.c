@@ -230,6 +230,27 @@ static void the_last_free_block_is_found(void)
     check_empty(pool, BLOCKS * 4 + 1 + LIFO_MAX);
 }
 
+/* ---- which block an address is ---- */
+
+/* Of all offsets in a span those that begin a block are told from the others, and numbered. */
+static void one_product_finds_the_block(void)
+{
+    pma_pool *pool = create_pool(scratch("product"), MIB, 64 * MIB);
+    struct thread_cache *cache = cache_of(&pool->heap);
+    for (unsigned class = 1; class < SIZE_CLASS_COUNT; class ++) {
+        const struct bin *bin = cache_bin(cache, class);
+        const struct size_class *its = &size_classes[class];
+        uint64_t wrong = 0;
+        for (uint32_t offset = 0; offset < its->pages * PAGE_BYTES; offset++) {
+            unsigned __int128 product = (unsigned __int128)offset * bin->multiplier;
+            bool starts = offset % its->bytes == 0 && offset / its->bytes < its->blocks;
+            wrong += ((uint64_t)product < bin->limit) != starts || (uint64_t)(product >> 64) != offset / its->bytes;
+        }
+        CHECK_EQUAL(wrong, 0);
+    }
+    close_pool(pool);
+}
+
 void thread_add_ownership_tests(CU_pSuite suite)
 {
     CU_ADD_TEST(suite, who_frees_into_a_full_span_adopts_it);
@@ -239,4 +260,5 @@ void thread_add_ownership_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, a_span_that_is_not_full_after_all_stays);
     CU_ADD_TEST(suite, adopted_spans_beyond_a_number_go_to_central);
     CU_ADD_TEST(suite, the_last_free_block_is_found);
+    CU_ADD_TEST(suite, one_product_finds_the_block);
 }
