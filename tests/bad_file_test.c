@@ -208,7 +208,6 @@ static void newer_formats(void)
 #define LIES(X)                                                                                                        \
     X(version, 0, PMA_ECORRUPT)                                                                                        \
     X(bytes, 256, PMA_ECORRUPT)                                                                                        \
-    X(sequence, UINT64_MAX, PMA_ECORRUPT)                                                                              \
     X(state, 0, PMA_ECORRUPT)                                                                                          \
     X(state, 3, PMA_ECORRUPT)                                                                                          \
     X(flags, 2, PMA_ECORRUPT)                                                                                          \

@@ -47,14 +47,15 @@ void check_superblocks(struct findings *findings, const struct snapshot *snapsho
         check_padding(findings, snapshot, i);
     }
     uint64_t a = replicas[0].superblock.sequence, b = replicas[1].superblock.sequence;
+    bool b_is_older = (int64_t)(a - b) > 0;
     if (valid == 2 && a != b + 1 && b != a + 1)
-        findings_add(findings, SEVERITY_WARNING, AREA_SUPERBLOCK, replicas[a > b].offset,
+        findings_add(findings, SEVERITY_WARNING, AREA_SUPERBLOCK, replicas[b_is_older].offset,
                      "replicas A and B have the sequence numbers %" PRIu64 " and %" PRIu64
                      ", which no two commits in a row give",
                      a, b);
     else if (valid == 2 && !same_content(&replicas[0].superblock, &replicas[1].superblock))
-        findings_add(findings, SEVERITY_INFORMATION, AREA_SUPERBLOCK, replicas[a > b].offset,
-                     "replica %c is older: a crash came between the two writes of a commit", a > b ? 'B' : 'A');
+        findings_add(findings, SEVERITY_INFORMATION, AREA_SUPERBLOCK, replicas[b_is_older].offset,
+                     "replica %c is older: a crash came between the two writes of a commit", b_is_older ? 'B' : 'A');
     if (valid == 2)
         findings_checked(findings, AREA_SUPERBLOCK, "both replicas are valid, with sequence %" PRIu64 " and %" PRIu64,
                          a, b);

@@ -43,7 +43,7 @@ const struct replica *replica_better(const struct replica *replicas)
         return a->ours ? a : b;
     if (!a->ours)
         return NULL;
-    return b->superblock.sequence > a->superblock.sequence ? b : a;
+    return (int64_t)(b->superblock.sequence - a->superblock.sequence) > 0 ? b : a;
 }
 
 bool replica_geometry_holds(const struct superblock *superblock)

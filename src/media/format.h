@@ -57,7 +57,7 @@ struct superblock {
     uint64_t checksum;       /*   8  over these 512 bytes */
     uint32_t version;        /*  16  FORMAT_VERSION; a larger one is not ours to read */
     uint32_t bytes;          /*  20  512 */
-    uint64_t sequence;       /*  24  the valid replica with the higher one counts */
+    uint64_t sequence;       /*  24  the valid replica with the later one counts; it wraps */
     uint32_t state;          /*  32  enum superblock_state */
     uint32_t flags;          /*  36 */
     uint8_t pool_uuid[16];   /*  40 */

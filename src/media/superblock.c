@@ -5,9 +5,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* Commits count from here on; a sequence number beyond it was not reached by counting. */
-#define SEQUENCE_MAX (UINT64_MAX / 2)
-
 struct geometry geometry_of(uint64_t capacity_pages)
 {
     struct geometry g = {.capacity_pages = capacity_pages, .reserve_pages = 2 + capacity_pages / 56};
@@ -45,6 +42,13 @@ static void judge(struct replica *replica, const void *image)
         replica->verdict = replica->checksum_holds ? VALID : DAMAGED;
 }
 
+/* Sequence numbers wrap, so that there is none from which a commit could not go on: the later one is told by their distance. */
+static bool better(const struct replica *one, const struct replica *other)
+{
+    return one->verdict != other->verdict ? one->verdict > other->verdict
+                                          : (int64_t)(one->sb.sequence - other->sb.sequence) > 0;
+}
+
 static int no_pool(uint64_t file_bytes, const char *path)
 {
     if (file_bytes == 0)
@@ -79,8 +83,6 @@ static int check_identity(const struct superblock *sb, const char *path)
         return corrupt(path, "version", sb->version, FORMAT_VERSION);
     if (sb->bytes != sizeof *sb)
         return corrupt(path, "its size", sb->bytes, sizeof *sb);
-    if (sb->sequence > SEQUENCE_MAX)
-        return out_of_range(path, "sequence", sb->sequence, 0, SEQUENCE_MAX);
     if (sb->state != STATE_CLEAN && sb->state != STATE_DIRTY)
         return out_of_range(path, "state", sb->state, STATE_CLEAN, STATE_DIRTY);
     if ((sb->flags & ~(uint32_t)SUPERBLOCK_FIXED_ADDRESS) != 0)
@@ -162,7 +164,7 @@ int superblock_choose(const void *image, uint64_t file_bytes, const char *path, 
     judge(&a, image);
     judge(&b, (const char *)image + SUPERBLOCK_BYTES);
     const struct replica *first = &a, *second = &b; /* the better one first */
-    if (b.verdict > a.verdict || (b.verdict == a.verdict && b.sb.sequence > a.sb.sequence))
+    if (better(&b, &a))
         first = &b, second = &a;
     switch (first->verdict) {
     case FOREIGN:
@@ -185,12 +187,13 @@ int superblock_choose(const void *image, uint64_t file_bytes, const char *path, 
     return 0;
 }
 
-/* The sequence of a replica that could be chosen, else 0. */
-static uint64_t sequence_at(const char *base, size_t offset)
+/* Whether replica A would be chosen. */
+static bool a_counts(const char *base)
 {
-    struct replica replica;
-    judge(&replica, base + offset);
-    return replica.verdict == VALID ? replica.sb.sequence : 0;
+    struct replica a, b;
+    judge(&a, base);
+    judge(&b, base + SUPERBLOCK_BYTES);
+    return a.verdict == VALID && !better(&b, &a);
 }
 
 /*
@@ -225,7 +228,7 @@ bool superblock_twins(const char *base)
 void superblock_commit(struct pm *pm, char *base, struct superblock *sb)
 {
     size_t older = 0, newer_one = SUPERBLOCK_BYTES;
-    if (sequence_at(base, 0) > sequence_at(base, SUPERBLOCK_BYTES))
+    if (a_counts(base))
         older = SUPERBLOCK_BYTES, newer_one = 0;
     /* 1. the older replica       crash: torn or old, the other one counts: before. Or whole, and counts: after */
     write_replica(pm, base, older, sb);

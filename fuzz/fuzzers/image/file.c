@@ -150,6 +150,16 @@ static inline void copy_line(char *to, const char *from)
     __builtin_memcpy(to, from, LINE);
 }
 
+static inline bool same_line(const char *one, const char *other)
+{
+    uint64_t a[LINE / 8], b[LINE / 8], different = 0;
+    __builtin_memcpy(a, one, LINE);
+    __builtin_memcpy(b, other, LINE);
+    for (unsigned i = 0; i < LINE / 8; i++)
+        different |= a[i] ^ b[i];
+    return different == 0;
+}
+
 static void save_line(const struct view *view, uint32_t line)
 {
     if (saved_count == saved_room) {
@@ -304,7 +314,7 @@ bool file_is_as_it_was(void)
     const struct view *view = &current->view[VIEW_FILE];
     bool same = file.bytes == step_bytes;
     for (size_t i = 0; i < saved_count && same; i++)
-        same = memcmp(view->own + (size_t)saved[i].line * LINE, saved[i].content, LINE) == 0;
+        same = same_line(view->own + (size_t)saved[i].line * LINE, saved[i].content);
     return same;
 }
 
@@ -438,7 +448,7 @@ int mapping_punch(struct mapping *m, uint64_t offset, uint64_t length)
     (void)m;
     for (uint64_t at = offset; at < offset + length; at += LINE) {
         char *line = current->view[VIEW_FILE].own + at;
-        if (memcmp(line, zeros, LINE) != 0) {
+        if (!same_line(line, zeros)) {
             note(&current->view[VIEW_FILE], at, LINE);
             memset(line, 0, LINE);
         }

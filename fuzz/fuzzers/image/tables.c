@@ -34,6 +34,7 @@ enum content { CLEARED, LAYOUTS, UNKNOWN, ANY }; /* ANY: need not be zero when i
 struct block {
     char *start;
     size_t room, bytes; /* bytes: what the sanitizer lets be touched */
+    size_t used;        /* of CLEARED: from its start on, still to be zeroed when it is given back */
     struct block *next;
     enum content content;
     bool taken;
@@ -104,6 +105,7 @@ static void *take(size_t bytes, enum content content)
         block->bytes = bytes;
     }
     block->content = content;
+    block->used = 0;
     block->taken = true;
     taken++;
     return block->start;
@@ -128,7 +130,9 @@ static void give(struct block *block, const void *table)
 {
     if (!block->taken || block->start != table)
         fuzzer_fail("a table was given back that was not handed out");
-    if (block->content == LAYOUTS)
+    if (block->content == CLEARED)
+        memset(block->start, 0, block->used);
+    else if (block->content == LAYOUTS)
         clear_layouts(block);
     else if (block->content == UNKNOWN)
         memset(block->start, 0, block->bytes);
@@ -190,7 +194,6 @@ int table_munmap(void *table, size_t bytes)
         fuzzer_fail("a table of %zu bytes is unmapped as one of %zu", block->bytes, bytes);
     if (bytes == sizeof(struct thread_cache))
         clear_cache(table);
-    memset(table, 0, sizeof(void *)); /* the link of a chunk of descriptors */
     give(block, table);
     return 0;
 }
@@ -272,13 +275,13 @@ static void clear_pages(struct heap *heap)
 }
 
 /* Each chunk begins with a link to the one before. The one in use is used up to `chunk`, the others up to their end. */
-static void clear_descriptors(const struct arena *arena)
+static void note_descriptors(const struct arena *arena)
 {
-    char *chunk = (char *)arena->chunks, *end = arena->chunk;
-    while (chunk != NULL) {
-        char *first = chunk + sizeof(char *);
-        clear(first, (size_t)((end != NULL ? end : chunk + block_of(chunk)->bytes) - first));
-        memcpy(&chunk, chunk, sizeof(char *));
+    const char *end = arena->chunk;
+    for (char *chunk = (char *)arena->chunks; chunk != NULL; memcpy(&chunk, chunk, sizeof(char *))) {
+        struct block *block = block_of(chunk);
+        if (block != NULL)
+            block->used = end != NULL ? (size_t)(end - chunk) : block->bytes;
         end = NULL;
     }
 }
@@ -294,7 +297,7 @@ void __wrap_heap_destroy(struct heap *heap)
 {
     clear_bins(heap);
     clear_pages(heap);
-    clear_descriptors(&heap->arena);
+    note_descriptors(&heap->arena);
     __real_heap_destroy(heap);
 }
 

@@ -13,8 +13,8 @@
 #define WIDE_CAPACITY ((size_t)2 << 30)
 #define ENTRIES 48u
 #define ITEMS 10u
-#define TYPES 60u
-#define MANY 700u
+#define TYPES 24u
+#define MANY 300u
 
 static void expect(int error, const char *what)
 {
@@ -180,8 +180,7 @@ static void make_dirty(void)
     make_world(pool, false);
     for (unsigned i = 0; i < 100; i++)
         new_leaf(pool, i); /* linked nowhere */
-    pma_ptr *table = pma_root_get(pool, "table");
-    store(&table[ENTRIES - 1], pma_ptr_of(pool, some(pma_calloc(pool, 1, 9 * PAGE_BYTES)))); /* scanned in pieces */
+    const pma_ptr *table = pma_root_get(pool, "table");
     uint64_t offset = pma_ptr_of(pool, table) & PMA_OFFSET_MASK;
     leave_pending_log(5, table, offset);
     leave_pending_log(8, table, offset);
@@ -232,11 +231,12 @@ static void make_types(void)
 /* More addresses in one block than a mark stack has room for at first. */
 static void make_many(pma_pool *pool)
 {
-    pma_ptr *many = some(pma_calloc(pool, MANY, sizeof *many));
-    file_note(many, MANY * sizeof *many);
+    pma_ptr *many = some(pma_calloc(pool, MANY + 1, sizeof *many));
+    file_note(many, (MANY + 1) * sizeof *many);
     for (unsigned i = 0; i < MANY; i++)
         many[i] = pma_ptr_of(pool, some(pma_malloc(pool, 16)));
     expect(pma_root_set(pool, "many", many), "a root");
+    many[MANY] = pma_ptr_of(pool, some(pma_calloc(pool, 1, 9 * PAGE_BYTES))); /* is scanned in pieces */
 }
 
 static void make_wide(void)

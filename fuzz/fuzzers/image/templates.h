@@ -9,7 +9,7 @@
  *     TEMPLATE_FULL      clean    the world, and all pages of the capacity in spans: the shutdown image lies in the reserve
  *     TEMPLATE_TYPES     dirty    many types, a block of each; every kind of field
  *     TEMPLATE_FIXED     clean    the world at a fixed address, with raw pointers
- *     TEMPLATE_WIDE      dirty    the world, and 700 blocks below one; its capacity moves the heap to 4 MiB
+ *     TEMPLATE_WIDE      dirty    the world, and 300 blocks below one; its capacity moves the heap to 4 MiB
  *     TEMPLATE_TORN      dirty    the world; replica B is torn, pages lie behind the heap, the file is longer than it
  *
  * The world: roots "table" (an array of pointers to all kinds of blocks), "list" (a type with a tail) and "large"; "gone" is
