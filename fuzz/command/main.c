@@ -46,6 +46,7 @@ static int own(const struct command *command, int count, char **words)
 int main(int argc, char **argv)
 {
     struct command command = {.workloads = workloads, .jobs = jobs, .mutation_jobs = mutation_jobs};
+    command.own_commands = "  seeded [BUG]   bugs that were put in by hand: is each found, and how soon?\n";
     for (int i = 1; i < argc; i++)
         if (strstr(argv[i], workload_planted_fence.name) != NULL)
             command.jobs = planted;

@@ -15,12 +15,12 @@ static const char doc[] =
     "  explore        all short sequences of operations, then random ones until the time is up\n"
     "  mutate         leave out, delay, shorten or tear each persistent operation: is it noticed?\n"
     "  replay FILE    one failure again\n"
-    "  list           the workloads\n"
-    "\n"
-    "Example:\n"
-    "  pmemalloc-crash explore --time 60 --workload small\n"
-    "\n"
-    "Exit status: 0 nothing was found, 1 something was, 2 it could not be done.";
+    "  list           the workloads\n";
+static const char doc_end[] = "\n"
+                              "Example:\n"
+                              "  pmemalloc-crash explore --time 60 --workload small\n"
+                              "\n"
+                              "Exit status: 0 nothing was found, 1 something was, 2 it could not be done.";
 
 static const struct argp_option options[] = {
     {"workload", 'w', "NAME", 0, "only this workload", 0},
@@ -132,7 +132,9 @@ static bool known_workload(const struct command *command)
 
 int command_main(int argc, char **argv, struct command *command, int (*own)(const struct command *, int, char **))
 {
-    const struct argp argp = {options, parse, "COMMAND [FILE]", doc, NULL, NULL, NULL};
+    static char help[sizeof doc + sizeof doc_end + 512];
+    snprintf(help, sizeof help, "%s%s%s", doc, command->own_commands != NULL ? command->own_commands : "", doc_end);
+    const struct argp argp = {options, parse, "COMMAND [FILE]", help, NULL, NULL, NULL};
     struct words line = {.command = command};
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     command->program = argv[0];

@@ -16,6 +16,7 @@ struct job {
 
 struct command {
     const char *program;
+    const char *own_commands;                /* for --help, a line each; or NULL */
     const struct workload *const *workloads; /* NULL at the end */
     const struct job *jobs;                  /* of an exploration without further words; workload NULL at the end */
     const struct job *mutation_jobs;         /* what a mutant has to survive */
