@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #define WORKING_SET ((size_t)256 << 10) /* fits any second-level cache */
 #define RECORDS 200000u
