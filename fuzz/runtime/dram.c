@@ -167,6 +167,7 @@ void dram_free(void *block)
     unsigned class = class_of(header->bytes);
     zero((size_t)((char *)block - memory), (size_t)((char *)block - memory) + header->bytes);
     header->next = free_blocks[class];
+    dram_touch(header, sizeof *header);
     free_blocks[class] = header;
 }
 
