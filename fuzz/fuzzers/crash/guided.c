@@ -57,7 +57,8 @@ static void __attribute__((noreturn)) failed(const struct failure *failure)
     const int caught[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++)
         signal(caught[i], SIG_DFL);
-    setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 0}}, NULL); /* the engine's: to shrink the case takes a while */
+    setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 0}},
+              NULL); /* the engine's: to shrink the case takes a while */
     explorer_guided(NULL);
     worker_describe(&report, &test, failure);
     if (getenv("__AFL_SHM_ID") == NULL) /* AFL++ has no use for it, and counts the time */
