@@ -3,6 +3,7 @@
 #include "case.h"
 #include "command.h"
 #include "explorer.h"
+#include "file.h"
 #include "medium.h"
 #include "pool.h"
 #include <pmemalloc/crash.h>
@@ -39,7 +40,7 @@ static struct pma_options options_of(const struct pma_crash_test *test)
 
 static const char *path_of(unsigned level)
 {
-    static const char *const paths[] = {"level-0", "level-1", "level-2", "level-3"};
+    static const char *const paths[LEVELS] = FILE_PATHS;
     return paths[level];
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "workloads/oracle.h"
 #include "explorer.h"
+#include "file.h"
 #include "heap/span_table.h"
 #include "medium.h"
 #include "pool.h"
@@ -32,7 +33,7 @@ struct pma_options oracle_options(void)
 
 const char *oracle_path(unsigned level)
 {
-    static const char *const paths[] = {"level-0", "level-1", "level-2", "level-3"};
+    static const char *const paths[LEVELS] = FILE_PATHS;
     return paths[level];
 }
 
