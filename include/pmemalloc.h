@@ -106,7 +106,8 @@ PMA_API void *pma_aligned_alloc(pma_pool *pool, size_t alignment, size_t size);
 PMA_API void *pma_malloc_on_node(pma_pool *pool, int node, size_t size);
 
 /*
- * Resizes, in place where it can; the block keeps its type. NULL allocates. Size 0 shrinks to the smallest block. When it
+ * Resizes, in place where it can; the block keeps its type, and at least the fixed part of it. NULL allocates. Size 0 shrinks to
+ * the smallest block. When it
  * fails, the old block is untouched. When the block moves, the old one is free at once: do not realloc a block that is
  * linked in the pool; allocate, pma_publish the new one in its place, and free the old.
  */

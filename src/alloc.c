@@ -286,6 +286,8 @@ void *pma_realloc(pma_pool *pool, void *block, size_t size)
         return refuse(EINVAL);
     }
     size_t old = span_usable(span);
+    if (span->type >= PMA_TYPE_FIRST && size < pool->heap.types.layouts[span->type].size)
+        size = pool->heap.types.layouts[span->type].size; /* what the next open insists on */
     if (stays(span, size) || (span->block_bytes == 0 && large_resize(&pool->heap, span, size))) {
         if (span->type >= PMA_TYPE_FIRST)
             clear_tail_room(pool, &pool->heap.types.layouts[span->type], block, size > old ? old : size,

@@ -298,6 +298,35 @@ static void realloc_keeps_the_type(void)
     close_pool(pool);
 }
 
+/* What recovery and the next open take the type at its word for: its fixed part is whole, whatever is asked for. */
+static void realloc_never_cuts_the_fixed_part(void)
+{
+    static const struct {
+        size_t fixed, tail, least;
+    } kinds[] = {{100000, 0, 0}, {100000, 1000, 40000}, {3000, 0, 100}, {3000, 4000, 16}};
+    for (unsigned i = 0; i < COUNT_OF(kinds); i++) {
+        const char *path = scratch("types");
+        size_t fixed = kinds[i].fixed;
+        const struct pma_type type = {"fixed", fixed, NULL, 0, {fixed, 8, NULL, 0}};
+        pma_type_id id = 0;
+        pma_pool *pool = create_pool(path, 8 * MIB, 16 * MIB);
+        CHECK_EQUAL(pma_type_register(pool, &type, &id), 0);
+        char *block = pma_malloc_typed(pool, id, kinds[i].tail);
+        fill(block, fixed, i);
+        block = pma_realloc(pool, block, kinds[i].least);
+        CHECK(block != NULL && pma_usable_size(pool, block) >= fixed && filled(block, fixed, i));
+        CHECK_EQUAL(pma_root_set(pool, "block", block), 0);
+        close_pool(pool);
+        pool = open_pool_at(path, 0);
+        if (pool == NULL)
+            break;
+        block = pma_root_get(pool, "block");
+        CHECK(block != NULL && filled(block, fixed, i));
+        CHECK_HEAP(pool);
+        close_pool(pool);
+    }
+}
+
 static bool zero(const char *from, const char *to)
 {
     while (from < to)
@@ -429,6 +458,7 @@ void api_type_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, typed_blocks_have_their_tail_and_zeroes_behind_it);
     CU_ADD_TEST(suite, the_tail_may_begin_inside_the_fixed_part);
     CU_ADD_TEST(suite, realloc_keeps_the_type);
+    CU_ADD_TEST(suite, realloc_never_cuts_the_fixed_part);
     CU_ADD_TEST(suite, realloc_clears_the_tail_room_too);
     CU_ADD_TEST(suite, wrong_types_are_refused);
 }

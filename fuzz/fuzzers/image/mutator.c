@@ -89,8 +89,8 @@ static void change_head(struct input *input)
     }
 }
 
-/* The ways of the inspector cost 3 to 20 times as much as the others, and what they find new is kept and changed more often
- * for it: of their inputs, most are tried in another way. So are those that open a pool some twenty times. */
+/* What inputs of the dear ways find new is kept, and changed more often for it: most of them are tried in another way. So are
+ * those that open a pool some twenty times. */
 static void make_cheap(struct input *input)
 {
     if (random_below(24) == 0)

@@ -15,7 +15,7 @@ void input_read(struct input *input, const uint8_t *data, size_t size)
     uint8_t head[INPUT_HEAD_BYTES] = {0};
     memcpy(head, data, size < sizeof head ? size : sizeof head);
     input->template = head[0] % FILE_TEMPLATES;
-    input->way = head[1] & 15;
+    input->way = (uint8_t)((head[1] & 15) + (head[0] >> 3 == 31 ? WAY_NUMBER_DEAR : 0));
     input->options = head[1] & 0xf0;
     input->fail_at = head[2];
     input->seed = head[3];
@@ -31,8 +31,8 @@ void input_read(struct input *input, const uint8_t *data, size_t size)
 
 size_t input_write(const struct input *input, uint8_t *data)
 {
-    data[0] = input->template;
-    data[1] = input->way | input->options;
+    data[0] = (uint8_t)(input->template | (input->way >= WAY_NUMBER_DEAR ? 31 << 3 : 0));
+    data[1] = (uint8_t)(input->way % WAY_NUMBER_DEAR | input->options);
     data[2] = input->fail_at;
     data[3] = input->seed;
     size_t at = INPUT_HEAD_BYTES;
@@ -238,7 +238,8 @@ static void patch_type(struct scene *scene, const struct patch *patch)
 static void compose_field(struct type_field *field, uint64_t value, unsigned i)
 {
     uint64_t kind = bits(value, 40 + 2 * i, 2), weak = bits(value, 52 + i, 1);
-    field->offset_kind = 8 * (i + bits(value, 58, 3)) | (kind + (weak != 0 ? PMA_FIELD_WEAK : 0)) << 48;
+    uint64_t word = bits(value, 63, 1) != 0 ? i / 2 : i; /* two fields in one word */
+    field->offset_kind = 8 * (word + bits(value, 58, 3)) | (kind + (weak != 0 ? PMA_FIELD_WEAK : 0)) << 48;
     field->mask = bits(value, 61, 3);
 }
 

@@ -3,8 +3,8 @@
  * An input: which template (templates.h), what is changed in it, and what is then done with it (ways.h).
  *
  *     offset   bytes
- *     0        1       number of the template in bits 0..2
- *     1        1       number of the way in bits 0..3, enum input_option in bits 4..7
+ *     0        1       number of the template in bits 0..2; bits 3..7: 31 for the dear ways, else for the others
+ *     1        1       which of these ways in bits 0..3, enum input_option in bits 4..7
  *     2        1       0, or which allocation of an open fails first; 255: in turn each, until the pool opens
  *     3        1       what is allocated in a pool that opens
  *     4        12 n    patches, little-endian: place, how, index (2 bytes), value (8 bytes)
@@ -64,8 +64,8 @@ struct patch {
     uint64_t value;
 };
 #define INPUT_FAIL_EACH 255u
-#define WAY_NUMBERS 16u
-#define WAY_NUMBER_DEAR 11u /* from here on */
+#define WAY_NUMBERS 32u
+#define WAY_NUMBER_DEAR 16u /* from here on: 3 to 20 times as dear as the others, and rare in random inputs */
 #define PATCH_BYTES 12u
 #define PATCHES_MAX 16u
 #define INPUT_HEAD_BYTES 4u

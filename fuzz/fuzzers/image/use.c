@@ -159,7 +159,7 @@ static void check_content(const struct user *user, unsigned i)
 
 static size_t random_size(struct user *user)
 {
-    static const uint16_t most[] = {64, 64, 64, 512, 512, 4096, 33000, 60000};
+    static const uint16_t most[] = {64, 64, 64, 512, 512, 4096, 60000, 60000};
     return next(user, most[next(user, 8)]);
 }
 
@@ -261,7 +261,8 @@ void use_some(pma_pool *pool, unsigned seed)
         acquire(&user, i);
     for (unsigned i = 0; i < BLOCKS; i++)
         check_content(&user, i);
-    resize(&user, (unsigned)next(&user, BLOCKS));
+    for (unsigned i = 0; i < 3; i++)
+        resize(&user, (unsigned)next(&user, BLOCKS));
     link_all(&user);
     for (unsigned i = 0; i < BLOCKS; i++)
         check_content(&user, i);

@@ -5,6 +5,7 @@
 #include "file.h"
 #include "inspected.h"
 #include "pool.h"
+#include "reach.h"
 #include "tables.h"
 #include "use.h"
 #include <inttypes.h>
@@ -77,16 +78,63 @@ static void go_reading(const struct input *input, unsigned flags)
     pma_pool *pool = open_pool(input, PMA_READ_ONLY | flags);
     if (pool == NULL)
         return;
+    if (pool->report.recovered && (input->seed & 4) != 0)
+        reach_compare(pool);
     use_count(pool);
     use_as_reader(pool);
     use_close(pool);
 }
 
+struct outcome {
+    int error;
+    struct pma_open_report report;
+};
+
+static struct outcome look(const struct input *input, unsigned flags)
+{
+    struct outcome outcome = {0};
+    pma_pool *pool;
+    outcome.error = open_once(input, PMA_READ_ONLY | flags, 0, &pool);
+    if (outcome.error != 0)
+        return outcome;
+    outcome.report = pool->report;
+    use_close(pool);
+    return outcome;
+}
+
+/* A writer finds what a reader does; only a writer needs storage, and the pool's address. */
+static void check_agreement(const struct outcome *reader, const pma_pool *pool)
+{
+    if (pool == NULL) {
+        bool may_fail =
+            strstr(pma_error_detail(), "no storage") != NULL || strstr(pma_error_detail(), "address") != NULL;
+        if (reader->error == 0 && !may_fail)
+            fuzzer_fail("a reader opens the pool, a writer cannot: %s", pma_error_detail());
+        return;
+    }
+    const struct pma_open_report *one = &reader->report, *other = &pool->report;
+    if (reader->error != 0)
+        fuzzer_fail("a writer opens the pool, a reader cannot: %d", reader->error);
+    if (one->live_objects != other->live_objects || one->live_bytes != other->live_bytes ||
+        one->lanes_replayed != other->lanes_replayed || one->weak_cleared != other->weak_cleared ||
+        one->spans_dissolved != other->spans_dissolved || one->replica_repaired != other->replica_repaired)
+        fuzzer_fail("a reader finds %" PRIu64 " objects in use, a writer %" PRIu64, one->live_objects,
+                    other->live_objects);
+}
+
 static void go_writing(const struct input *input, unsigned flags)
 {
+    bool compare = input->fail_at == 0 && (input->seed & 8) != 0;
+    struct outcome reader = {0};
+    if (compare)
+        reader = look(input, flags);
     pma_pool *pool = open_pool(input, flags);
+    if (compare)
+        check_agreement(&reader, pool);
     if (pool == NULL)
         return;
+    if (pool->report.recovered && (input->seed & 4) != 0)
+        reach_compare(pool);
     use_walk(pool);
     use_some(pool, input->seed);
     use_count(pool);
@@ -181,8 +229,11 @@ static void go_checking(const struct input *input, bool print)
 /* ---- all ---- */
 
 static const uint8_t way_of_number[WAY_NUMBERS] = {
-    WAY_READ,         WAY_READ,  WAY_READ_FORCED, WAY_READ_FORCED, WAY_WRITE,   WAY_WRITE, WAY_WRITE, WAY_WRITE_FORCED,
-    WAY_WRITE_FORCED, WAY_TWICE, WAY_TWICE,       WAY_RECOVER,     WAY_INSPECT, WAY_CHECK, WAY_PRINT, WAY_ALL};
+    WAY_READ,    WAY_READ,    WAY_READ,    WAY_READ_FORCED,  WAY_READ_FORCED,  WAY_WRITE,        WAY_WRITE,
+    WAY_WRITE,   WAY_WRITE,   WAY_WRITE,   WAY_WRITE_FORCED, WAY_WRITE_FORCED, WAY_WRITE_FORCED, WAY_TWICE,
+    WAY_TWICE,   WAY_TWICE,   WAY_RECOVER, WAY_RECOVER,      WAY_RECOVER,      WAY_RECOVER,      WAY_INSPECT,
+    WAY_INSPECT, WAY_INSPECT, WAY_INSPECT, WAY_CHECK,        WAY_CHECK,        WAY_CHECK,        WAY_CHECK,
+    WAY_CHECK,   WAY_PRINT,   WAY_PRINT,   WAY_ALL};
 
 void ways_go(const struct input *input)
 {

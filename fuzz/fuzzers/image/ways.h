@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is done with a damaged pool, and what must hold. The figure behind a way is roughly its share of random inputs.
+ * What is done with a damaged pool, and what must hold. The figure behind a way is its share of random inputs, in sixteenths; one
+ * in 32 goes one of the other ways instead.
  *
- *     READ, READ_FORCED       open read-only, walk                                                          2/16 each
- *     WRITE, WRITE_FORCED     open, walk, allocate and free, walk, close; then open read-only, walk          3/16, 2/16
- *     TWICE                   open, recover, let go as a crash does; opened again, nothing is written        2/16
- *     RECOVER                 as pmemalloc-inspect recover: look at the file, open with or without force, close
- *     INSPECT, CHECK          the snapshot with its figures, the check, as pmemalloc-inspect takes them
- *     PRINT                   the same, printed: as text and as JSON
- *     ALL                     one after the other, those that only read first
+ *     READ, READ_FORCED       3, 2   open read-only, walk
+ *     WRITE, WRITE_FORCED     5, 3   open, walk, allocate and free, walk, close; open read-only, walk
+ *     TWICE                   3      open, recover, let go as a crash does; opened again, nothing is written
+ *     RECOVER                        as pmemalloc-inspect recover: look at the file, open with or without force, close
+ *     INSPECT, CHECK                 the snapshot with its figures, the check, as pmemalloc-inspect takes them
+ *     PRINT                          the same, printed: as text and as JSON
+ *     ALL                            one after the other, those that only read first
  *
- * "Walk" is heap_check, the equations of the figures, and the roots with the blocks that they lead to.
+ * "Walk" is heap_check, the equations of the figures, and the roots with the blocks that they lead to. What else is asked costs
+ * time, and bits of the input's seed choose it: whether the pool opens once more (2), whether just what the roots reach is in use
+ * after a recovery (4, reach.h), whether a reader and a writer find the same (8).
  *
  *     an open that fails leaves the file as it was, and says why          readers never change it (their copy cannot be written)
  *     what opens can be walked, allocated from, closed, and opened again
