@@ -33,7 +33,8 @@ endif()
 
 function(guided_program target)
     cmake_parse_arguments(arg "" "" "SOURCES;OBJECTS;LIBRARIES;LINK_OPTIONS" ${ARGN})
-    add_executable(${target} ${arg_SOURCES} fuzz/fuzzers/fail.c fuzz/fuzzers/crash/guided.c ${arg_OBJECTS})
+    add_executable(${target} ${arg_SOURCES} fuzz/fuzzers/fail.c fuzz/fuzzers/crash/guided.c
+        fuzz/fuzzers/crash/reporter.c ${arg_OBJECTS})
     target_compile_options(${target} PRIVATE -O2 -g)
     set_target_properties(${target} PROPERTIES C_COMPILER_LAUNCHER "${guided_uncovered}")
     target_include_directories(${target} PRIVATE include src fuzz fuzz/runtime fuzz/driver fuzz/fuzzers)

@@ -2,7 +2,7 @@
 #include "guided.h"
 #include "case.h"
 #include "explorer.h"
-#include "report.h"
+#include "reporter.h"
 #include "worker.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -51,18 +51,17 @@ static struct explorer_guide guide = {crashes, choose, false};
 
 /* ---- failures ---- */
 
+static struct worker_report *report;
+
 static void __attribute__((noreturn)) failed(const struct failure *failure)
 {
-    static struct worker_report report;
     const int caught[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
     for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++)
         signal(caught[i], SIG_DFL);
     setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 0}},
               NULL); /* the engine's: to shrink the case takes a while */
-    explorer_guided(NULL);
-    worker_describe(&report, &test, failure);
-    if (getenv("__AFL_SHM_ID") == NULL) /* AFL++ has no use for it, and counts the time */
-        report_failure(&report, "pmemalloc-crash", ".");
+    worker_describe(report, &test, failure);
+    reporter_report();
     abort();
 }
 
@@ -172,6 +171,7 @@ void guided_init(const struct workload *workload, unsigned crashes_in_a_row)
 {
     test.workload = workload;
     test.depth = crashes_in_a_row;
+    report = reporter_start();
     explorer_init(check, failed);
     case_prepare(workload, &test.medium);
     catch_signals();
