@@ -364,7 +364,7 @@ enum { FD_NONE = -1, FD_READER = 1000000, FD_WRITER, FD_WATCHER };
 
 static int begin(struct mapping *m, const char *path, bool read_only)
 {
-    *m = (struct mapping){.fd = FD_NONE, .owner = getpid(), .read_only = read_only};
+    *m = (struct mapping){.fd = FD_NONE, .read_only = read_only};
     if (strcmp(path, FILE_PATH) != 0)
         return pm_fail(PMA_ENOENT, "there is no file %s", path);
     m->path = strdup(path);

@@ -93,7 +93,7 @@ static void change_head(struct input *input)
  * those that open a pool some twenty times. */
 static void make_cheap(struct input *input)
 {
-    if (random_below(24) == 0)
+    if (random_below(64) == 0)
         return;
     if (input->way >= WAY_NUMBER_DEAR)
         input->way = (uint8_t)random_below(WAY_NUMBER_DEAR);

@@ -13,7 +13,7 @@
 #define WIDE_CAPACITY ((size_t)2 << 30)
 #define ENTRIES 48u
 #define ITEMS 10u
-#define TYPES 24u
+#define TYPES 12u
 #define MANY 300u
 
 static void expect(int error, const char *what)

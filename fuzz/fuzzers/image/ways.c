@@ -12,6 +12,17 @@
 #include <pmemalloc.h>
 #include <string.h>
 
+/* ---- what is asked ---- */
+
+enum question { ALSO_REOPEN = 1, ALSO_REACH, ALSO_COMPARE, ALSO_ALL };
+
+/* A quarter of the inputs ask each. */
+static bool asks(const struct input *input, enum question question)
+{
+    unsigned asked = input->seed % 8;
+    return asked == question || asked == ALSO_ALL;
+}
+
 /* ---- opening ---- */
 
 static const int open_errors[] = {PMA_ENOMEM,   PMA_ENOSPC,     PMA_EBUSY,   PMA_ENOTPOOL, PMA_EVERSION,
@@ -78,7 +89,7 @@ static void go_reading(const struct input *input, unsigned flags)
     pma_pool *pool = open_pool(input, PMA_READ_ONLY | flags);
     if (pool == NULL)
         return;
-    if (pool->report.recovered && (input->seed & 4) != 0)
+    if (pool->report.recovered && asks(input, ALSO_REACH))
         reach_compare(pool);
     use_count(pool);
     use_as_reader(pool);
@@ -124,7 +135,7 @@ static void check_agreement(const struct outcome *reader, const pma_pool *pool)
 
 static void go_writing(const struct input *input, unsigned flags)
 {
-    bool compare = input->fail_at == 0 && (input->seed & 8) != 0;
+    bool compare = input->fail_at == 0 && asks(input, ALSO_COMPARE);
     struct outcome reader = {0};
     if (compare)
         reader = look(input, flags);
@@ -133,13 +144,13 @@ static void go_writing(const struct input *input, unsigned flags)
         check_agreement(&reader, pool);
     if (pool == NULL)
         return;
-    if (pool->report.recovered && (input->seed & 4) != 0)
+    if (pool->report.recovered && asks(input, ALSO_REACH))
         reach_compare(pool);
     use_walk(pool);
     use_some(pool, input->seed);
     use_count(pool);
     /* Where there was no room for the image, the next open recovers. */
-    if (use_close(pool) && (input->seed & 2) != 0)
+    if (use_close(pool) && asks(input, ALSO_REOPEN))
         must_open_again(input, PMA_READ_ONLY);
 }
 

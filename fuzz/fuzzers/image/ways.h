@@ -11,9 +11,9 @@
  *     PRINT                          the same, printed: as text and as JSON
  *     ALL                            one after the other, those that only read first
  *
- * "Walk" is heap_check, the equations of the figures, and the roots with the blocks that they lead to. What else is asked costs
- * time, and bits of the input's seed choose it: whether the pool opens once more (2), whether just what the roots reach is in use
- * after a recovery (4, reach.h), whether a reader and a writer find the same (8).
+ * "Walk" is heap_check, the equations of the figures, and the roots with the blocks that they lead to. Whether the pool
+ * opens once more, whether just what the roots reach is in use after a recovery (reach.h), and whether a reader and a writer find
+ * the same, is asked of a quarter of the inputs each, as their seed says.
  *
  *     an open that fails leaves the file as it was, and says why          readers never change it (their copy cannot be written)
  *     what opens can be walked, allocated from, closed, and opened again

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "reach.h"
+#include "file.h"
+#include "media/roots.h"
+#include "media/span_word.h"
+#include "pool.h"
+#include <inttypes.h>
+#include <string.h>
+
+#define PAGES_MAX (FILE_BYTES_MAX / PAGE_BYTES)
+#define WORDS_MAX (FILE_BYTES_MAX / sizeof(uint64_t))
+
+/* Places are bytes from the beginning of the heap. */
+struct block {
+    uint64_t start, bytes;
+    pma_type_id type;
+};
+
+static const struct heap *heap;
+static uint32_t head_of[PAGES_MAX]; /* the first page of the span that the page lies in, + 1; 0: none */
+static struct span_word word_of[PAGES_MAX];
+static struct block reached[WORDS_MAX];
+static size_t reached_count;
+static uint8_t is_reached[WORDS_MAX]; /* by the word that a block begins with */
+
+static void read_spans(void)
+{
+    uint32_t pages = (uint32_t)heap->superblock.heap_pages;
+    memset(head_of, 0, pages * sizeof *head_of);
+    for (uint32_t page = 0; page < pages;) {
+        uint32_t head = page++;
+        if (heap->table[head] == 0 || !span_word_unpack(heap->table[head], &word_of[head]))
+            continue;
+        for (page = head; page < head + word_of[head].pages; page++)
+            head_of[page] = head + 1;
+    }
+}
+
+static void reach(uint64_t place)
+{
+    uint64_t page = place / PAGE_BYTES;
+    if (page >= heap->superblock.heap_pages || head_of[page] == 0)
+        return;
+    uint64_t head = head_of[page] - 1;
+    const struct span_word *word = &word_of[head];
+    struct block block = {head * PAGE_BYTES, word->pages * PAGE_BYTES, word->type};
+    if (word->kind == SPAN_SMALL) {
+        const struct size_class *class = &size_classes[word->size_class];
+        uint64_t index = (place - block.start) / class->bytes;
+        if (index >= class->blocks)
+            return;
+        block.start += index * class->bytes;
+        block.bytes = class->bytes;
+    } else if (word->kind != SPAN_LARGE) {
+        return;
+    }
+    if (is_reached[block.start / 8] != 0)
+        return;
+    is_reached[block.start / 8] = 1;
+    reached[reached_count++] = block;
+}
+
+static uint64_t word_at(uint64_t place)
+{
+    return *(const uint64_t *)(const void *)(heap->pages + place);
+}
+
+static void follow_pointer(uint64_t pointer)
+{
+    if (pointer >> 48 == heap->tag)
+        reach((pointer & PMA_OFFSET_MASK) - heap->superblock.heap_offset);
+}
+
+static void follow_fields(const struct type_field *fields, unsigned count, uint64_t from)
+{
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t at = from + field_offset(&fields[i]), word = word_at(at) & ~fields[i].mask;
+        if (word == 0 || field_weak(&fields[i]))
+            continue;
+        if (field_kind(&fields[i]) == PMA_FIELD_TAGGED)
+            follow_pointer(word);
+        else if (field_kind(&fields[i]) == PMA_FIELD_RAW)
+            reach(word - heap->superblock.base_address - heap->superblock.heap_offset);
+        else
+            reach(at + word);
+    }
+}
+
+static void follow_block(const struct block *block)
+{
+    if (block->type == PMA_TYPE_CONSERVATIVE)
+        for (uint64_t at = 0; at < block->bytes; at += 8)
+            follow_pointer(word_at(block->start + at));
+    if (block->type < PMA_TYPE_FIRST)
+        return;
+    const struct type_layout *layout = &heap->types.layouts[block->type];
+    follow_fields(layout->fields, layout->field_count, block->start);
+    if (layout->tail_field_count == 0)
+        return;
+    for (uint64_t at = layout->tail_offset; at + layout->tail_stride <= block->bytes; at += layout->tail_stride)
+        follow_fields(layout->fields + layout->field_count, layout->tail_field_count, block->start + at);
+}
+
+void reach_compare(const pma_pool *pool)
+{
+    heap = &pool->heap;
+    reached_count = 0;
+    read_spans();
+    for (unsigned i = 0; i < PMA_ROOT_MAX; i++)
+        follow_pointer(roots_table(heap->base)[i].target);
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < reached_count; i++) {
+        follow_block(&reached[i]);
+        bytes += reached[i].bytes;
+    }
+    for (size_t i = 0; i < reached_count; i++)
+        is_reached[reached[i].start / 8] = 0;
+    const struct pma_open_report *report = &pool->report;
+    if (report->live_objects != reached_count || report->live_bytes != bytes)
+        fuzzer_fail("recovery found %" PRIu64 " blocks of %" PRIu64 " bytes, the roots reach %zu of %" PRIu64,
+                    report->live_objects, report->live_bytes, reached_count, bytes);
+}
