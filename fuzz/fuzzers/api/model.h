@@ -53,9 +53,9 @@ extern struct model model;
 
 /* A new block of the library, whose first `zero` bytes have to be zero: checked, filled, and a part of the model. False, and the
  * reason is checked, if there is none. */
-bool model_add(unsigned i, enum kind kind, void *block, size_t size, size_t alignment, size_t zero);
+bool model_add(unsigned i, enum kind kind, void *at, size_t size, size_t alignment, size_t zero);
 /* It has moved or changed its size: what it had is still there. */
-void model_moved(unsigned i, void *block, size_t size);
+void model_moved(unsigned i, void *at, size_t size);
 void model_remove(unsigned i);
 bool model_has(unsigned i);
 unsigned model_free_number(void); /* of a block that is not there; NOTHING: all are */
