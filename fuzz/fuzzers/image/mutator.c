@@ -35,7 +35,8 @@ static uint16_t random_index(void)
 static void make_patch(struct patch *patch)
 {
     patch->place = (uint8_t)random_below(PLACES);
-    patch->how = (uint8_t)(random_below(HOWS) | (random_below(16) == 0 ? HOW_UNREPAIRED : 0));
+    patch->how = (uint8_t)(random_below(HOWS) | (random_below(16) == 0 ? HOW_UNREPAIRED : 0) |
+                           (random_below(2) != 0 ? HOW_SECOND : 0));
     patch->index = random_index();
     patch->value = random_value();
 }

@@ -139,7 +139,7 @@ static uint64_t edge(const struct scene *scene, uint64_t value)
 static uint64_t changed(const struct scene *scene, const struct patch *patch, uint64_t old)
 {
     uint64_t value = patch->value;
-    switch ((patch->how & ~(unsigned)HOW_UNREPAIRED) % HOWS) {
+    switch (patch->how % HOWS) {
     case HOW_SET:
         return value;
     case HOW_ADD:
@@ -366,7 +366,8 @@ static void patch_image(struct scene *scene, const struct patch *patch)
 
 static void patch_data(struct scene *scene, const struct patch *patch)
 {
-    change_word(scene, patch, scene->heap_offset + patch->index * sizeof(uint64_t));
+    uint64_t word = patch->index * UINT64_C(2) + ((patch->how & HOW_SECOND) != 0);
+    change_word(scene, patch, scene->heap_offset + word * sizeof(uint64_t));
 }
 
 static void patch_byte(struct scene *scene, const struct patch *patch)

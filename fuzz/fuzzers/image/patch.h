@@ -31,7 +31,7 @@ enum place {
     PLACE_NEW_LOG,    /* index: lane; value: number of entries, and where they lead */
     PLACE_LIVE,       /* index: word of the live page, without what lies between head and bins */
     PLACE_IMAGE,      /* index: word of the shutdown image */
-    PLACE_DATA,       /* index: word of the heap */
+    PLACE_DATA,       /* index: pair of words of the heap, of which HOW_SECOND is the second */
     PLACE_BYTE,   /* anywhere: index is the upper part of the offset, value bits 0..7 the byte, 8..23 the lower part */
     PLACE_LENGTH, /* of the file; a little more than it has at most */
     PLACE_COPY,   /* up to 512 bytes of the file over others */
@@ -48,6 +48,7 @@ enum how {
     HOW_HALF,    /* sets the lower 32 bits, or the upper ones if the value is odd */
     HOW_EDGE,    /* one of a list of values */
     HOWS,
+    HOW_SECOND = 0x40,
     HOW_UNREPAIRED = 0x80
 };
 

@@ -192,10 +192,13 @@ static void make_full(void)
 {
     pma_pool *pool = create(TEMPLATE_FULL, CAPACITY_PAGES * PAGE_BYTES, 0);
     make_world(pool, false);
-    static const size_t sizes[] = {SIZE_CLASS_MAX_BYTES + 1, SIZE_CLASS_MAX_BYTES, 3000, 1000, 100};
-    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        while (pma_malloc_leaf(pool, sizes[i]) != NULL)
-            ;
+    void *blocks[CAPACITY_PAGES];
+    unsigned count = 0;
+    while ((blocks[count] = pma_malloc_leaf(pool, SIZE_CLASS_MAX_BYTES + 1)) != NULL)
+        count++;
+    while (count-- > 0) /* and the pages behind each, where there are too few for one more */
+        for (size_t pages = 6; pages < 10 && pma_realloc(pool, blocks[count], pages * PAGE_BYTES) == blocks[count];)
+            pages++;
     expect(pma_close(pool), "close");
     file_keep();
 }
