@@ -183,15 +183,16 @@ struct flicker {
     _Atomic bool stop;
 };
 
-/* One replica after the other is half written, again and again; in between all is well. */
+/* One replica after the other is half written, again and again; in between all is well, and for longer: a busy machine may stop
+ * this thread at the wrong moment. */
 static void *flicker(void *arg)
 {
     struct flicker *it = arg;
     for (unsigned i = 0; !it->stop; i++) {
         CHECK(flip_bit_at(it->path, i % 2 * SUPERBLOCK_BYTES + 50, 0));
-        usleep(2000);
+        usleep(1000);
         CHECK(flip_bit_at(it->path, i % 2 * SUPERBLOCK_BYTES + 50, 0));
-        usleep(2000);
+        usleep(8000);
     }
     return NULL;
 }
