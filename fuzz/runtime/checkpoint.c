@@ -52,13 +52,12 @@ static void keep_variables(void *state, size_t bytes)
         memcpy(variables[i].copy, variables[i].at, variables[i].bytes);
 }
 
-/* ---- the medium ---- */
+/* ---- the medium: medium.c takes back what was stored; here is what was pending ---- */
 
-/* A line that was stored to since medium_begin. */
 struct kept_line {
     uint32_t line, steps; /* its steps are in `steps`, as many */
     uint32_t flushed[THREADS_MAX];
-    line_content begin, now, durable;
+    line_content durable;
 };
 
 static struct {
@@ -80,33 +79,30 @@ static void *room_for(void *array, uint32_t *room, uint32_t count, size_t bytes)
     return array;
 }
 
-static uint64_t *words(unsigned level, uint32_t l)
+static char *line_of(unsigned level, uint32_t l)
 {
-    return (uint64_t *)(void *)(levels[level].memory + (size_t)l * LINE_BYTES);
+    return levels[level].memory + (size_t)l * LINE_BYTES;
 }
 
-static void keep_line(struct kept_line *to, uint32_t l, const line_content begin)
+static void keep_line(struct kept_line *to, uint32_t l)
 {
     const struct line *line = &levels[0].lines[l];
     to->line = l;
     to->steps = line->count;
     memcpy(to->flushed, line->flushed, sizeof to->flushed);
-    memcpy(to->begin, begin, LINE_BYTES);
-    memcpy(to->now, words(0, l), LINE_BYTES);
-    memcpy(to->durable, words(1, l), LINE_BYTES);
+    memcpy(to->durable, line_of(1, l), LINE_BYTES);
     kept.steps = room_for(kept.steps, &kept.step_room, kept.step_count + line->count, sizeof *kept.steps);
     memcpy(kept.steps + kept.step_count, line->steps, line->count * sizeof *kept.steps);
     kept.step_count += line->count;
 }
 
-static void keep_medium(void)
+static void keep_pending(void)
 {
     struct level *level = &levels[0];
-    medium_settle();
     kept.count = kept.step_count = 0;
-    kept.lines = room_for(kept.lines, &kept.room, level->undo_count, sizeof *kept.lines);
-    for (uint32_t i = 0; i < level->undo_count; i++)
-        keep_line(&kept.lines[kept.count++], level->undo[i], level->undo_content[i]);
+    kept.lines = room_for(kept.lines, &kept.room, level->dirty_count, sizeof *kept.lines);
+    for (uint32_t i = 0; i < level->dirty_count; i++)
+        keep_line(&kept.lines[kept.count++], level->dirty[i]);
     for (unsigned t = 0; t < THREADS_MAX; t++) {
         kept.unfenced_count[t] = level->unfenced_count[t];
         kept.unfenced[t] = realloc(kept.unfenced[t], (level->unfenced_count[t] + 1) * sizeof *kept.unfenced[t]);
@@ -119,30 +115,21 @@ static void keep_medium(void)
 
 static void return_line(struct level *level, const struct kept_line *from, const struct step *steps)
 {
-    uint32_t l = from->line;
-    struct line *line = &level->lines[l];
-    level->undo_run[l] = level->run;
-    memcpy(level->undo_content[level->undo_count], from->begin, LINE_BYTES);
-    level->undo[level->undo_count++] = l;
-    memcpy(words(0, l), from->now, LINE_BYTES);
-    memcpy(medium_shadow + (size_t)l * LINE_BYTES, from->now, LINE_BYTES);
+    struct line *line = &level->lines[from->line];
     for (unsigned j = 1; j < LEVELS; j++)
-        memcpy(words(j, l), from->durable, LINE_BYTES);
-    if (from->steps == 0)
-        return;
+        memcpy(line_of(j, from->line), from->durable, LINE_BYTES);
     line->steps = room_for(line->steps, &line->room, from->steps, sizeof *line->steps);
     memcpy(line->steps, steps, from->steps * sizeof *steps);
     line->count = from->steps;
     memcpy(line->flushed, from->flushed, sizeof line->flushed);
     line->at = level->dirty_count;
-    level->dirty[level->dirty_count++] = l;
+    level->dirty[level->dirty_count++] = from->line;
 }
 
-static void return_medium(void)
+static void return_pending(void)
 {
     struct level *level = &levels[0];
     const struct step *steps = kept.steps;
-    medium_restart();
     for (uint32_t i = 0; i < kept.count; i++) {
         return_line(level, &kept.lines[i], steps);
         steps += kept.lines[i].steps;
@@ -158,7 +145,8 @@ static void return_medium(void)
 
 void checkpoint_take(void *state, size_t bytes)
 {
-    keep_medium();
+    medium_checkpoint();
+    keep_pending();
     dram_checkpoint();
     keep_variables(state, bytes);
     kept.point = explorer_point();
@@ -166,7 +154,8 @@ void checkpoint_take(void *state, size_t bytes)
 
 void checkpoint_return(void)
 {
-    return_medium();
+    medium_return();
+    return_pending();
     dram_return();
     for (unsigned i = 0; i < VARIABLES; i++)
         memcpy(variables[i].at, variables[i].copy, variables[i].bytes);

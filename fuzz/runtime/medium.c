@@ -86,14 +86,14 @@ static void forget_steps(struct level *level)
 static void take_back(unsigned k)
 {
     struct level *level = &levels[k];
-    for (uint32_t i = 0; i < level->undo_count; i++)
+    for (uint32_t i = level->undo_count; i-- > level->undo_base;) /* a line may be there for two checkpoints */
         for (unsigned j = k; j < LEVELS; j++)
             memcpy(levels[j].memory + (size_t)level->undo[i] * LINE_BYTES, level->undo_content[i], LINE_BYTES);
     if (k == 0)
-        for (uint32_t i = 0; i < level->undo_count; i++)
+        for (uint32_t i = level->undo_count; i-- > level->undo_base;)
             memcpy(medium_shadow + (size_t)level->undo[i] * LINE_BYTES, level->undo_content[i], LINE_BYTES);
     forget_steps(level);
-    level->undo_count = 0;
+    level->undo_count = level->undo_base;
     level->run++;
 }
 
@@ -117,12 +117,26 @@ void medium_begin(void)
         for (unsigned j = 1; j < LEVELS; j++)
             memcpy(levels[j].memory + at, levels[0].memory + at, LINE_BYTES);
     }
-    levels[0].undo_count = 0;
+    levels[0].undo_count = levels[0].undo_base = 0;
     levels[0].run++;
     levels[0].recording = true;
 }
 
 void medium_restart(void)
+{
+    medium_return();
+    levels[0].undo_base = 0;
+    take_back(0);
+}
+
+void medium_checkpoint(void)
+{
+    medium_settle();
+    levels[0].undo_base = levels[0].undo_count;
+    levels[0].run++;
+}
+
+void medium_return(void)
 {
     medium_settle();
     take_back(0);
@@ -159,7 +173,8 @@ bool medium_complete(bool all)
     if (all)
         return same(0, IMAGE_BYTES);
     bool complete = true;
-    for (uint32_t i = 0; i < levels[0].undo_count; i++) { /* neighbours are where a missed store would lie */
+    for (uint32_t i = levels[0].undo_base; i < levels[0].undo_count;
+         i++) { /* neighbours are where a missed store would lie */
         size_t at = (size_t)levels[0].undo[i] * LINE_BYTES & ~(size_t)511;
         complete &= same(at, 512);
     }

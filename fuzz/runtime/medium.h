@@ -84,6 +84,7 @@ struct level {
     uint32_t *unfenced[THREADS_MAX], unfenced_count[THREADS_MAX];
     uint32_t *opened, opened_count; /* lines with open = 1 */
     uint32_t *undo, undo_count;     /* lines changed in this run, or since medium_begin for level 0 */
+    uint32_t undo_base;             /* those from here on were changed since the checkpoint, and go back to it */
     line_content *undo_content;
     uint64_t *undo_run;
     uint64_t run, generation;
@@ -116,6 +117,9 @@ void medium_clear(void);
 void medium_begin(void);
 /* Back to that image. Everything not durable is forgotten. */
 void medium_restart(void);
+/* For checkpoint.h: what is stored from here on, medium_return takes back; steps that were pending are forgotten as well. */
+void medium_checkpoint(void);
+void medium_return(void);
 /* Compares the image with what the stores seen so far make of it: the lines that were touched, or all. False, and reported,
  * if a store was missed. */
 bool medium_complete(bool all);

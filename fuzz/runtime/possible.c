@@ -291,7 +291,7 @@ static uint64_t changes_print(unsigned k)
 {
     const struct level *level = &levels[k];
     uint64_t print = 0;
-    for (uint32_t i = 0; i < level->undo_count; i++) {
+    for (uint32_t i = level->undo_base; i < level->undo_count; i++) {
         uint32_t l = level->undo[i];
         if (medium_independent[l] != LINE_INDEPENDENT)
             print += line_print(k, l) - line_print_before(k, l, level->undo_content[i]);
@@ -314,7 +314,7 @@ void medium_freeze(unsigned k)
         above->views[above->opened[i]].print = print_of_possible(k + 1, above->opened[i]);
     /* From this level's own number to that of what it left. */
     above->frozen_print = k > 0 ? level->frozen_print : 0;
-    for (uint32_t i = 0; i < level->undo_count; i++) {
+    for (uint32_t i = level->undo_base; i < level->undo_count; i++) {
         uint32_t l = level->undo[i];
         if (medium_independent[l] == LINE_INDEPENDENT)
             continue;

@@ -10,7 +10,8 @@
 #include <sys/time.h>
 
 #define POINTS_OF_RECOVERY 32u
-#define THOROUGH_EVERY 64u /* that takes twenty times as long, and nearly always depends on the recovered image alone */
+#define THOROUGH_EVERY                                                                                                 \
+    128u /* that takes twenty times as long, and nearly always depends on the recovered image alone */
 #define TICK_MICROSECONDS 100000
 
 static struct test_case test;
