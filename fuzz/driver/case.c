@@ -8,6 +8,7 @@
 #include "pm/thread.h"
 #include <inttypes.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,28 +37,42 @@ static void mark_lines(void)
     memset(medium_independent + live, LINE_INDEPENDENT, end - live);
 }
 
-/* What the library keeps per thread for ever is made now, for as many threads as there will be at once. */
-static void *first_use(void *all_here)
+/* What the library keeps per thread for ever is made now, for as many threads as there will be at once: one after the other, as
+ * the memory that it comes from has no locks, and each stays until the last one has its own. */
+static struct {
+    sem_t had, end;
+} first_uses;
+
+static void *first_use(void *unused)
 {
+    (void)unused;
     pm_thread_get();
-    pthread_barrier_wait(all_here);
+    sem_post(&first_uses.had);
+    while (sem_wait(&first_uses.end) != 0)
+        ;
     return NULL;
 }
 
 static void warm_up(void)
 {
     pthread_t threads[THREADS_MAX];
-    pthread_barrier_t all_here;
     pm_thread_get();
-    pthread_barrier_init(&all_here, NULL, THREADS_MAX);
-    for (unsigned i = 0; i < THREADS_MAX; i++)
-        if (pthread_create(&threads[i], NULL, first_use, &all_here) != 0) {
+    sem_init(&first_uses.had, 0, 0);
+    sem_init(&first_uses.end, 0, 0);
+    for (unsigned i = 0; i < THREADS_MAX; i++) {
+        if (pthread_create(&threads[i], NULL, first_use, NULL) != 0) {
             perror("crash tests: pthread_create");
             exit(2);
         }
+        while (sem_wait(&first_uses.had) != 0)
+            ;
+    }
+    for (unsigned i = 0; i < THREADS_MAX; i++)
+        sem_post(&first_uses.end);
     for (unsigned i = 0; i < THREADS_MAX; i++)
         pthread_join(threads[i], NULL);
-    pthread_barrier_destroy(&all_here);
+    sem_destroy(&first_uses.had);
+    sem_destroy(&first_uses.end);
 }
 
 void case_prepare(const struct workload *workload, const struct medium_options *medium)
