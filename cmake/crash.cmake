@@ -12,9 +12,9 @@ set(crash_flags_clang ${crash_flags_common} "SHELL:-mllvm -tsan-instrument-func-
 set(crash_flags_gcc ${crash_flags_common} --param=tsan-instrument-func-entry-exit=0 -fno-builtin-memcpy
     -fno-builtin-memset -fno-builtin-memmove -fno-builtin-memcmp -Wno-tsan)
 if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
-    set(crash_flags -O2 ${crash_flags_clang})
+    set(crash_flags -O2 -UPMA_DEBUG ${crash_flags_clang}) # lock ranks are of one level; here a check runs inside an operation
 else()
-    set(crash_flags -O2 ${crash_flags_gcc})
+    set(crash_flags -O2 -UPMA_DEBUG ${crash_flags_gcc})
 endif()
 
 set(crash_waist store8 write8 note8 add8 copy zero flush drain persist publish8)
