@@ -9,10 +9,10 @@ bool fuzzer_replays;
 void fuzzer_fail(const char *format, ...)
 {
     va_list args;
-    va_start(args, format);
     fputs("fuzzer: ", stderr);
+    va_start(args, format);
     vfprintf(stderr, format, args);
-    fputc('\n', stderr);
     va_end(args);
+    fputc('\n', stderr);
     abort();
 }

@@ -38,7 +38,7 @@ extern struct file file;
 
 void file_init(void);
 
-/* Makes the template that was made last in the place of this number: it begins without a file. */
+/* A template begins, without a file; what has been made of it is kept. */
 void file_make(unsigned template);
 void file_keep(void);
 
@@ -46,7 +46,8 @@ void file_keep(void);
 void file_begin(unsigned template);
 /* Back to it. Nothing of the file is open any more. */
 void file_end(void);
-/* The equation above, for all views of all templates. */
+/* The equation above, for all views of all templates. It takes milliseconds, and names a page, not the input that is to blame:
+ * that is found by replaying those before. */
 void file_verify(void);
 
 /* `length` bytes of the file, to be changed; NULL if they are not all in the file. */

@@ -17,7 +17,7 @@ void *table_malloc(size_t bytes);
 void *table_calloc(size_t count, size_t bytes);
 void *table_realloc(void *block, size_t bytes);
 void *table_aligned_alloc(size_t alignment, size_t bytes);
-void table_free(void *block);
+void table_free(void *memory);
 void *table_of_tools(size_t count, size_t bytes); /* as calloc */
 off_t file_seek(int fd, off_t offset, int whence);
 int file_sleep(const struct timespec *time, struct timespec *left); /* does not: nothing changes meanwhile */

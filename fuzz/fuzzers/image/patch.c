@@ -306,27 +306,29 @@ static void patch_new_span(struct scene *scene, const struct patch *patch)
 }
 
 /* The head of a lane's log, of `count` entries, and room for them. */
-static struct lane *log_of(unsigned index, uint64_t count)
+static struct lane *log_of(uint64_t offset, uint64_t count)
 {
-    uint64_t offset = LANES_OFFSET + index * LANE_BYTES, head = offsetof(struct lane, checksum);
+    size_t head = offsetof(struct lane, checksum);
     char *log = file_change(offset + head, offsetof(struct lane, entries) - head + count * sizeof(struct lane_entry));
     return log != NULL ? (struct lane *)(void *)(log - head) : NULL;
 }
 
-static void seal_log(struct lane *lane)
+/* Also over more entries than a lane has: that they are too many is for the library to see. */
+static void seal_log(struct lane *lane, uint64_t offset)
 {
     size_t head = offsetof(struct lane, entries) - offsetof(struct lane, sequence);
-    if (lane->count <= sizeof lane->entries / sizeof *lane->entries)
+    uint64_t from = offset + offsetof(struct lane, sequence), most = FILE_BYTES_MAX / sizeof *lane->entries;
+    if (lane->count <= most && file_look(from, head + lane->count * sizeof *lane->entries) != NULL)
         lane->checksum = checksum64(&lane->sequence, head + lane->count * sizeof *lane->entries, SIZE_MAX);
 }
 
 static void patch_lane(struct scene *scene, const struct patch *patch)
 {
-    unsigned index = (unsigned)bits(patch->index, 0, 6);
-    change_word(scene, patch, LANES_OFFSET + index * LANE_BYTES + bits(patch->index, 6, 9) * sizeof(uint64_t));
-    struct lane *lane = log_of(index, 0);
+    uint64_t offset = LANES_OFFSET + bits(patch->index, 0, 6) * LANE_BYTES;
+    change_word(scene, patch, offset + bits(patch->index, 6, 9) * sizeof(uint64_t));
+    struct lane *lane = log_of(offset, 0);
     if (lane != NULL && (patch->how & HOW_UNREPAIRED) == 0)
-        seal_log(lane);
+        seal_log(lane, offset);
 }
 
 /* Bits of the value: entries 0..7, where the first leads 8..31, how far apart 32..39, what is stored 40..63. */
@@ -334,7 +336,8 @@ static void patch_new_log(struct scene *scene, const struct patch *patch)
 {
     uint64_t value = patch->value, heap_bytes = scene->heap_pages * PAGE_BYTES, count = bits(value, 0, 8);
     count = count <= 250 ? count : 2; /* mostly few */
-    struct lane *lane = log_of((unsigned)bits(patch->index, 0, 6), count);
+    uint64_t offset = LANES_OFFSET + bits(patch->index, 0, 6) * LANE_BYTES;
+    struct lane *lane = log_of(offset, count);
     if (lane == NULL)
         return;
     lane->sequence = lane->retired + 1;
@@ -345,7 +348,7 @@ static void patch_new_log(struct scene *scene, const struct patch *patch)
             scene->heap_offset + (bits(value, 8, 24) + i * bits(value, 32, 8)) * 8 % heap_bytes,
             bits(value, 63, 1) != 0 ? bits(value, 40, 23)
                                     : scene->tag << 48 | (scene->heap_offset + bits(value, 40, 23) * 8 % heap_bytes)};
-    seal_log(lane);
+    seal_log(lane, offset);
 }
 
 static void patch_live(struct scene *scene, const struct patch *patch)

@@ -230,9 +230,9 @@ static void go_checking(const struct input *input, bool print)
         findings_json(map, &findings);
         json_print(map);
     }
-    bool open_fails = snapshot.state == POOL_DAMAGED;
-    if (open_fails && !findings_wrong(&findings))
-        fuzzer_fail("check finds nothing wrong with a pool that cannot be opened: %s", snapshot.detail);
+    int error = look(input, 0).error;
+    if ((error == PMA_ECORRUPT || error == PMA_ETRUNCATED) && findings.by_severity[SEVERITY_ERROR] == 0)
+        fuzzer_fail("check finds no error in a pool that cannot be opened: %s", pma_error_detail());
     findings_free(&findings);
     snapshot_free(&snapshot);
 }
