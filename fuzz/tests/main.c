@@ -12,6 +12,7 @@ static CU_SuiteInfo suites[] = {{"store", NULL, NULL, scene_begin, NULL, store_t
                                 {"recovery", NULL, NULL, scene_begin, NULL, recovery_tests},
                                 {"explorer", NULL, NULL, scene_begin, NULL, explorer_tests},
                                 {"threads", NULL, NULL, scene_begin, NULL, threads_tests},
+                                {"checkpoint", NULL, NULL, scene_begin, NULL, checkpoint_tests},
                                 {"small", NULL, NULL, scene_begin, NULL, small_tests},
                                 CU_SUITE_INFO_NULL};
 
@@ -41,7 +42,7 @@ int main(int argc, char **argv)
     CU_basic_set_mode(CU_BRM_NORMAL);
     CU_pSuite only = argc > 1 ? CU_get_suite(argv[1]) : NULL;
     if (argc > 1 && only == NULL) {
-        fprintf(stderr, "usage: %s [store | fence | recovery | explorer | threads | small]\n", argv[0]);
+        fprintf(stderr, "usage: %s [store | fence | recovery | explorer | threads | checkpoint | small]\n", argv[0]);
         return 2;
     }
     CU_ErrorCode error = only != NULL ? CU_basic_run_suite(only) : CU_basic_run_tests();

@@ -44,6 +44,7 @@ unsigned found_copy(uint64_t *numbers); /* returns how many */
 /* What explorer_fail says when this is run in a process of its own; "" if it says nothing. */
 const char *failure_of(void (*body)(void));
 
-extern CU_TestInfo store_tests[], fence_tests[], recovery_tests[], explorer_tests[], small_tests[], threads_tests[];
+extern CU_TestInfo store_tests[], fence_tests[], recovery_tests[], explorer_tests[], small_tests[], threads_tests[],
+    checkpoint_tests[];
 
 #endif
