@@ -71,7 +71,7 @@ void dram_keep(void)
 
 void dram_reset(void)
 {
-    if (checkpoint.has != NULL)
+    if (checkpoint.mark.next > kept)
         memset(checkpoint.has + (kept >> GRAIN_SHIFT), 0, (checkpoint.mark.next - kept + GRAIN - 1) >> GRAIN_SHIFT);
     zero(kept, next);
     next = kept;
