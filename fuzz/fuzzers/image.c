@@ -18,7 +18,7 @@
 #include <time.h>
 
 #define NANOSECONDS_MAX 1000000000 /* of an input, which takes some 50 microseconds */
-#define VERIFY_EVERY 16384u
+#define VERIFY_EVERY 65536u
 
 /* Blocks are not kept back when they are freed, and nobody asks who allocated them: both cost more than the rest of an input. A
  * failure is replayed with other ASAN_OPTIONS. */

@@ -33,6 +33,9 @@
 
 enum { VIEW_FILE, VIEW_READER, VIEW_READER_TOO, VIEWS };
 
+#define VERIFIED_AT_ONCE ((size_t)4096)
+#define VERIFIED_BEHIND (UINT64_C(64) << 10) /* the end of the file */
+
 /* What the sanitizer lets the library see: [0, table_end) and [heap_offset, bytes). */
 struct shown {
     uint64_t table_end, heap_offset, bytes;
@@ -231,16 +234,15 @@ void file_make(unsigned template)
 
 void file_keep(void)
 {
-    static const char zeros[4096];
-    const char *own = current->view[VIEW_FILE].own;
+    struct view *view = current->view;
     current->kept = file;
-    for (size_t at = 0; at < FILE_BYTES_MAX; at += sizeof zeros)
-        if (memcmp(own + at, zeros, sizeof zeros) != 0) {
-            memcpy(current->pristine + at, own + at, sizeof zeros);
-            for (unsigned k = VIEW_FILE + 1; k < VIEWS; k++)
-                memcpy(current->view[k].own + at, own + at, sizeof zeros);
-        }
-    restore(current, &current->view[VIEW_FILE]);
+    for (uint32_t i = 0; i < view[VIEW_FILE].count; i++) {
+        size_t at = (size_t)view[VIEW_FILE].lines[i] * LINE;
+        copy_line(current->pristine + at, view[VIEW_FILE].own + at);
+        for (unsigned k = VIEW_FILE + 1; k < VIEWS; k++)
+            copy_line(view[k].own + at, view[VIEW_FILE].own + at);
+    }
+    restore(current, &view[VIEW_FILE]);
 }
 
 void file_begin(unsigned template)
@@ -261,14 +263,26 @@ void file_end(void)
     unfinished[current - templates] = 0;
 }
 
+/* What no template has and no growth reaches stays without memory. */
+static size_t verified_bytes(const struct template *template)
+{
+    uint64_t bytes = template->kept.bytes + VERIFIED_BEHIND;
+    return bytes < FILE_BYTES_MAX ? bytes / VERIFIED_AT_ONCE * VERIFIED_AT_ONCE : FILE_BYTES_MAX;
+}
+
+static void verify_view(const struct template *template, const struct view *view)
+{
+    for (size_t at = 0; at < verified_bytes(template); at += VERIFIED_AT_ONCE)
+        if (memcmp(view->own + at, template->pristine + at, VERIFIED_AT_ONCE) != 0)
+            fuzzer_fail("template %d, view %d: a store that did not pass the waist, in the page at %#zx",
+                        (int)(template - templates), (int)(view - template->view), at);
+}
+
 void file_verify(void)
 {
     for (unsigned i = 0; i < FILE_TEMPLATES; i++)
-        for (unsigned k = 0; k < VIEWS; k++)
-            for (size_t at = 0; templates[i].kept.exists && at < FILE_BYTES_MAX; at += 4096)
-                if (memcmp(templates[i].view[k].own + at, templates[i].pristine + at, 4096) != 0)
-                    fuzzer_fail("template %u, view %u: a store that did not pass the waist, in the page at %#zx", i, k,
-                                at);
+        for (unsigned k = 0; k < VIEWS && templates[i].kept.exists; k++)
+            verify_view(&templates[i], &templates[i].view[k]);
 }
 
 const void *file_look(uint64_t offset, size_t length)

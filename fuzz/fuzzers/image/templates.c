@@ -14,7 +14,7 @@
 #define ENTRIES 48u
 #define ITEMS 10u
 #define TYPES 12u
-#define MANY 300u
+#define MANY 260u
 
 static void expect(int error, const char *what)
 {
@@ -239,7 +239,11 @@ static void make_many(pma_pool *pool)
     for (unsigned i = 0; i < MANY; i++)
         many[i] = pma_ptr_of(pool, some(pma_malloc(pool, 16)));
     expect(pma_root_set(pool, "many", many), "a root");
-    many[MANY] = pma_ptr_of(pool, some(pma_calloc(pool, 1, 9 * PAGE_BYTES))); /* is scanned in pieces */
+    const struct pma_type type = {"cells", 0, NULL, 0, {0, 64, item_fields, 1}};
+    void *cells =
+        some(pma_malloc_typed(pool, register_type(pool, &type), 9 * PAGE_BYTES / 64)); /* is scanned in pieces */
+    memset(writing(cells, 9 * PAGE_BYTES), 0, 9 * PAGE_BYTES);
+    many[MANY] = pma_ptr_of(pool, cells);
 }
 
 static void make_wide(void)

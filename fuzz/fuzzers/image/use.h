@@ -8,7 +8,7 @@
 
 void use_init(void);
 void use_walk(pma_pool *pool);      /* the heap's own check, and the roots */
-void use_count(pma_pool *pool);     /* and the equations of its figures, and a recount of them */
+void use_count(pma_pool *pool);     /* the equations of its figures, and a recount of them */
 void use_as_reader(pma_pool *pool); /* what it may not do */
 /* Allocates a little of everything, links, unlinks and frees; the seed chooses. */
 void use_some(pma_pool *pool, unsigned seed);

@@ -11,9 +11,9 @@
  *     PRINT                          the same, printed: as text and as JSON
  *     ALL                            one after the other, those that only read first
  *
- * "Walk" is heap_check, the equations of the figures, and the roots with the blocks that they lead to. Whether the pool
- * opens once more, whether just what the roots reach is in use after a recovery (reach.h), and whether a reader and a writer find
- * the same, is asked of a quarter of the inputs each, as their seed says.
+ * "Walk" is heap_check, and the roots with the blocks that they lead to. A quarter of the inputs each ask, as their seed says:
+ * whether the pool opens once more, whether just what the roots reach is in use after a recovery (reach.h), whether a reader and
+ * a writer find the same, and for the equations of the figures.
  *
  *     an open that fails leaves the file as it was, and says why          readers never change it (their copy cannot be written)
  *     what opens can be walked, allocated from, closed, and opened again
