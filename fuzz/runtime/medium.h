@@ -80,17 +80,18 @@ struct level {
     uint8_t *open; /* per line, 1: several contents are possible, see `views` */
     struct line *lines;
     struct view *views;
-    uint32_t *dirty, dirty_count;
-    uint32_t *unfenced[THREADS_MAX], unfenced_count[THREADS_MAX];
-    uint32_t *opened, opened_count; /* lines with open = 1 */
-    uint32_t *undo, undo_count;     /* lines changed in this run, or since medium_begin for level 0 */
-    uint32_t undo_base;             /* those from here on were changed since the checkpoint, and go back to it */
+    uint32_t *dirty;
+    uint32_t *unfenced[THREADS_MAX];
+    uint32_t *opened; /* lines with open = 1 */
+    uint32_t *undo;   /* lines changed in this run, or since medium_begin for level 0 */
     line_content *undo_content;
     uint64_t *undo_run;
     uint64_t run, generation;
-    uint32_t groups;
-    bool recording;        /* steps are kept: a crash of this level is to be explored */
     uint64_t frozen_print; /* what the next level begins with, see medium_fingerprint */
+    uint32_t dirty_count, unfenced_count[THREADS_MAX], opened_count, undo_count;
+    uint32_t undo_base; /* those from here on were changed since the checkpoint, and go back to it */
+    uint32_t groups;
+    bool recording; /* steps are kept: a crash of this level is to be explored */
 };
 
 extern struct level levels[LEVELS];
