@@ -129,6 +129,8 @@ static void nonsense_is_refused(void)
                                   weak_only[] = {{0, PMA_FIELD_WEAK, 0}};
     static const struct pma_field huge[] = {{0, 0x10001, 0}}, raw[] = {{0, PMA_FIELD_RAW, 0}};
     static const struct pma_field last[] = {{16, PMA_FIELD_TAGGED, 0}}, far[] = {{SIZE_MAX - 7, PMA_FIELD_TAGGED, 0}};
+    static const struct pma_field shared[] = {{0, PMA_FIELD_SELF_RELATIVE, 0},
+                                              {0, PMA_FIELD_TAGGED | PMA_FIELD_WEAK, 0}};
     static struct pma_field many[PMA_TYPE_FIELD_MAX + 1];
     char long_name[PMA_NAME_MAX + 2];
     memset(long_name, 'x', sizeof long_name - 1);
@@ -151,6 +153,8 @@ static void nonsense_is_refused(void)
         {"w", 40, kind_4, 1, {0, 0, NULL, 0}},
         {"w", 40, weak_only, 1, {0, 0, NULL, 0}},
         {"w", 40, huge, 1, {0, 0, NULL, 0}},
+        {"w", 40, shared, 2, {0, 0, NULL, 0}}, /* a weak field in the place of a strong one */
+        {"w", 40, NULL, 0, {40, 8, shared, 2}},
         {"w", 40, raw, 1, {0, 0, NULL, 0}}, /* no fixed address */
         {"w", COUNT_OF(many) * 8, many, COUNT_OF(many), {0, 0, NULL, 0}},
         {"w", 40, many, SIZE_MAX, {0, 0, NULL, 0}},

@@ -332,9 +332,9 @@ void medium_announce(void *address, size_t length, enum store_kind kind, const v
 
 void medium_settle(void)
 {
-    struct announced announced = medium_announced;
-    if (announced.length == 0)
+    if (__builtin_expect(medium_announced.length == 0, 1))
         return;
+    struct announced announced = medium_announced;
     medium_announced.length = 0;
     size_t distance = window_distance(announced.address);
     unsigned k = distance_level(distance);

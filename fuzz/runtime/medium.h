@@ -151,7 +151,7 @@ void medium_locked(void); /* a locked operation has been made */
 void medium_fill_touched(void *target, size_t length);
 /* All steps of the lines, or for a level all lines, become durable at once; what a system call does. */
 void medium_durable(const void *address, size_t length);
-void medium_durable_all(unsigned level);
+void medium_durable_all(unsigned k);
 
 /* Whether a flush of the range would cover anything, and a fence of this thread make anything durable. */
 bool medium_flush_needed(const void *address, size_t length);
@@ -163,8 +163,8 @@ bool medium_fence_needed(void);
 void medium_freeze(unsigned level);
 void medium_thaw(unsigned level);
 /* One run of recovery at `level`, and back to how it began. */
-void medium_run_begin(unsigned level);
-void medium_run_end(unsigned level);
+void medium_run_begin(unsigned k);
+void medium_run_end(unsigned k);
 /* Whether a crash of this level now could leave anything else than its memory. */
 bool medium_pending(unsigned level);
 /* A number for what the image of `level` is, choices not made included; independent lines do not count. */

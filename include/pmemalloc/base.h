@@ -135,7 +135,8 @@ enum pma_field_kind {
     PMA_FIELD_RAW = 2,          /* an address; only in pools with PMA_FIXED_ADDRESS */
     PMA_FIELD_SELF_RELATIVE = 3 /* distance in bytes from the field itself; 0 is null */
 };
-/* Or-ed to the kind: the field does not keep its target alive; recovery nulls it when the target is gone. */
+/* Or-ed to the kind: the field does not keep its target alive; recovery nulls it when the target is gone. No
+ * other field has its offset. */
 #define PMA_FIELD_WEAK 0x100
 
 struct pma_field {

@@ -387,7 +387,6 @@ void caches_untold(struct heap *heap, unsigned index, uint64_t *mallocs, int64_t
 {
     *mallocs = 0;
     *inuse = 0;
-    lock_acquire(&heap->caches_lock);
     for (struct thread_cache *cache = heap->caches; cache != NULL; cache = cache->next) {
         uint64_t m;
         int64_t i;
@@ -395,7 +394,6 @@ void caches_untold(struct heap *heap, unsigned index, uint64_t *mallocs, int64_t
         *mallocs += m - atomic_load_explicit(&cache->bins[index].told_mallocs, memory_order_relaxed);
         *inuse += i - atomic_load_explicit(&cache->bins[index].told_inuse, memory_order_relaxed);
     }
-    lock_release(&heap->caches_lock);
 }
 
 uint64_t caches_slow_paths(struct heap *heap)

@@ -225,7 +225,8 @@ void caches_unmap_spare(struct heap *heap);
 /* Forgets every cache of a pool as it is, and what this thread has of pools that are gone; as if each had ended. */
 void caches_forget(struct heap *heap);
 
-/* What the caches know and the live page has not been told yet, for one bin: mallocs and blocks in use. */
+/* What the caches know and the live page has not been told yet, for one bin: mallocs and blocks in use. Wants the
+ * caches lock. */
 void caches_untold(struct heap *heap, unsigned index, uint64_t *mallocs, int64_t *inuse);
 /* Mallocs and frees of all threads that left the LIFO and the word, since the pool was opened. */
 uint64_t caches_slow_paths(struct heap *heap);

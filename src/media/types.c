@@ -44,6 +44,17 @@ static bool fields_valid(const struct type_field *fields, unsigned count, uint64
     return true;
 }
 
+/* Recovery clears a weak field whose target is gone: a strong one in the same place could lose by that what it has reached. */
+static bool weak_fields_alone(const struct type_field *fields, unsigned count, const char *of, char why[160])
+{
+    for (unsigned i = 0; i < count; i++)
+        for (unsigned j = 0; j < count && field_weak(&fields[i]); j++)
+            if (i != j && field_offset(&fields[i]) == field_offset(&fields[j]))
+                return wrong(why, "%s %u is weak and shares offset %" PRIu64 " with %s %u", of, i,
+                             field_offset(&fields[i]), of, j);
+    return true;
+}
+
 static bool tail_valid(const struct type_record *r, const struct type_field *fields, char why[160])
 {
     if (r->tail_stride == 0) {
@@ -61,7 +72,8 @@ static bool tail_valid(const struct type_record *r, const struct type_field *fie
     if (r->tail_fields != 0 && (r->tail_offset % 8 != 0 || r->tail_stride % 8 != 0))
         return wrong(why, "tail: offset %" PRIu64 " and stride %" PRIu64 " are not multiples of 8, but it has fields",
                      r->tail_offset, r->tail_stride);
-    return fields_valid(fields + r->fields, r->tail_fields, r->tail_stride, "tail field", why);
+    return fields_valid(fields + r->fields, r->tail_fields, r->tail_stride, "tail field", why) &&
+           weak_fields_alone(fields + r->fields, r->tail_fields, "tail field", why);
 }
 
 /* The counts of fields are in range and `fields` has that many; all else is judged here. */
@@ -77,7 +89,8 @@ static bool shape_valid(const struct type_record *r, const struct type_field *fi
         return wrong(why, "size %" PRIu64 " is too large", r->size);
     if (r->size == 0 && r->tail_stride == 0)
         return wrong(why, "it has neither a size nor a tail");
-    return fields_valid(fields, r->fields, r->size, "field", why) && tail_valid(r, fields, why);
+    return fields_valid(fields, r->fields, r->size, "field", why) &&
+           weak_fields_alone(fields, r->fields, "field", why) && tail_valid(r, fields, why);
 }
 
 static size_t record_bytes(unsigned fields, unsigned tail_fields)

@@ -43,6 +43,7 @@ static struct pma_count bin_count(struct heap *heap, unsigned bin)
 static void collect_bins(struct heap *heap, struct pma_stats *stats)
 {
     unsigned bins = atomic_load_explicit(&heap->bin_count, memory_order_acquire);
+    lock_acquire(&heap->caches_lock);
     for (unsigned bin = 0; bin < bins; bin++) {
         const struct bin_info *info = &heap->bins[bin];
         struct pma_count count = bin_count(heap, bin);
@@ -54,6 +55,7 @@ static void collect_bins(struct heap *heap, struct pma_stats *stats)
         if (info->type < stats->type_count)
             add_count(&stats->types[info->type].count, &count);
     }
+    lock_release(&heap->caches_lock);
 }
 
 static void collect_pages(struct heap *heap, struct pma_stats *stats)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pm/lock.h"
+#include <string.h>
 
 #ifdef PMA_DEBUG
 #include <stdio.h>
@@ -59,7 +60,9 @@ static void note_released(const struct lock *lock)
 
 void lock_init(struct lock *lock, enum lock_rank rank)
 {
-    lock->mutex = (pthread_mutex_t)PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP; /* sections are short: spin before sleeping */
+    /* Sections are short: spin before sleeping. A copy, as an open makes many: a literal is cleared first, then filled. */
+    static const pthread_mutex_t adaptive = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP;
+    memcpy(&lock->mutex, &adaptive, sizeof adaptive);
     lock->rank = rank;
 }
 

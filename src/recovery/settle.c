@@ -52,17 +52,18 @@ static void settle_figures(struct heap *heap, const uint64_t *objects, const uin
     unsigned bins = atomic_load(&heap->bin_count);
     bool valid = live->head.magic == LIVE_MAGIC;
     for (unsigned bin = 0; bin < bins; bin++) {
-        struct live_bin value = {.type = heap->bins[bin].type, .size_class = heap->bins[bin].size_class};
         const struct live_bin *old = &live->bins[bin];
+        struct live_bin value = {.type = heap->bins[bin].type, .size_class = heap->bins[bin].size_class};
+        uint64_t old_objects = old->alloc_objects, old_bytes = old->alloc_bytes;
         bool known = valid && old->type == value.type && old->size_class == value.size_class &&
-                     old->alloc_objects < IMPLAUSIBLE && old->alloc_bytes < IMPLAUSIBLE;
-        value.alloc_objects = known && old->alloc_objects > objects[bin] ? old->alloc_objects : objects[bin];
-        value.alloc_bytes = known && old->alloc_bytes > bytes[bin] ? old->alloc_bytes : bytes[bin];
+                     old_objects < IMPLAUSIBLE && old_bytes < IMPLAUSIBLE;
+        value.alloc_objects = known && old_objects > objects[bin] ? old_objects : objects[bin];
+        value.alloc_bytes = known && old_bytes > bytes[bin] ? old_bytes : bytes[bin];
         value.free_objects = value.alloc_objects - objects[bin];
         value.free_bytes = value.alloc_bytes - bytes[bin];
         /* Most bins were never used, and stay as they are. */
-        if (!known || value.alloc_objects != old->alloc_objects || value.free_objects != old->free_objects ||
-            value.alloc_bytes != old->alloc_bytes || value.free_bytes != old->free_bytes)
+        if (!known || value.alloc_objects != old_objects || value.free_objects != old->free_objects ||
+            value.alloc_bytes != old_bytes || value.free_bytes != old->free_bytes)
             live_set_bin(&heap->pm, heap->base, bin, &value);
     }
     live_set_bins(&heap->pm, heap->base, bins);

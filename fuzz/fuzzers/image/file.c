@@ -7,6 +7,7 @@
 #include "poison.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -326,10 +327,16 @@ void file_step(void)
 bool file_is_as_it_was(void)
 {
     const struct view *view = &current->view[VIEW_FILE];
-    bool same = file.bytes == step_bytes;
-    for (size_t i = 0; i < saved_count && same; i++)
-        same = same_line(view->own + (size_t)saved[i].line * LINE, saved[i].content);
-    return same;
+    if (file.bytes != step_bytes) {
+        fprintf(stderr, "the file had %" PRIu64 " bytes and has %" PRIu64 "\n", step_bytes, file.bytes);
+        return false;
+    }
+    for (size_t i = 0; i < saved_count; i++)
+        if (!same_line(view->own + (size_t)saved[i].line * LINE, saved[i].content)) {
+            fprintf(stderr, "the line at %#" PRIx64 " has changed\n", (uint64_t)saved[i].line * LINE);
+            return false;
+        }
+    return true;
 }
 
 /* ---- the length ---- */
