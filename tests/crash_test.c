@@ -492,6 +492,15 @@ static void begin_sharing(void)
         abort();
 }
 
+static uint64_t acknowledged(void)
+{
+    uint64_t operations = 0;
+    for (unsigned i = 0; i < WORKERS; i++)
+        operations += atomic_load(&shared->worker[i].operations);
+    return operations;
+}
+
+/* At least `count` kills, and more of them where the processes are too slow to get to anything before. */
 static void kill_and_verify(const char *test, unsigned count)
 {
     struct random dice = random_of(test);
@@ -499,8 +508,8 @@ static void kill_and_verify(const char *test, unsigned count)
     shared->path = scratch("crash");
     close_pool(create_pool(shared->path, MIB, 24 * MIB));
     unsigned failures = CU_get_number_of_failures();
-    uint64_t operations = 0;
-    for (; shared->round < count && CU_get_number_of_failures() == failures; shared->round++) {
+    while ((shared->round < count || (acknowledged() <= count && shared->round < 50 * count)) &&
+           CU_get_number_of_failures() == failures) {
         bool after_open = random_below(&dice, 4) != 0;
         kill_somewhere(work_until_killed, &dice, after_open, after_open ? 60000 : 6000);
         shared->close = random_below(&dice, 2) != 0;
@@ -508,10 +517,9 @@ static void kill_and_verify(const char *test, unsigned count)
             CHECK_CHILD(verify, NULL);
         else
             CHECK_CHILD_DIES(verify, NULL, SIGKILL);
+        shared->round++;
     }
-    for (unsigned i = 0; i < WORKERS; i++)
-        operations += atomic_load(&shared->worker[i].operations);
-    CHECK(operations > count);
+    CHECK(acknowledged() > count);
     munmap(shared, sizeof *shared);
 }
 

@@ -57,10 +57,10 @@ static bool holds(pma_pool *crashed, struct range range)
 
 static const char *check(pma_pool *crashed, const struct pma_crash_history *history, size_t *blocks)
 {
-    struct range range = {1, 0}, found = range;
+    struct range range = {1, 0};
     for (size_t i = 0; i < history->done_count; i++)
         range = after(range, history->done[i]);
-    found = range;
+    struct range found = range;
     if (!holds(crashed, range)) {
         if (history->in_flight_count == 0)
             return "the queue has lost what was done";

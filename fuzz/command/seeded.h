@@ -12,7 +12,9 @@ struct seeded {
 
 /* Only pmemalloc-crash-seeded has them (cmake/crash-seeded.cmake makes this list of the patches' names and first lines). */
 extern const struct seeded seeded_bugs[] __attribute__((weak));
-extern unsigned seeded_bug __attribute__((weak)); /* the one that is there now; 0: none */
+/* The one that is there now; 0: none. Where patches are, their header has it as well. */
+// NOLINTNEXTLINE(readability-redundant-declaration)
+extern unsigned seeded_bug __attribute__((weak));
 
 /* `pmemalloc-crash seeded [NUMBER]`: all of them, or one. Where there are none, pmemalloc-crash-seeded takes over. */
 int command_seeded(const struct command *command, int count, char **words);

@@ -35,7 +35,7 @@ struct command {
 
 /* 0: nothing was found, 1: something was, 2: it could not be done. */
 int command_explore(const struct command *command);
-int command_mutate(const struct command *command);
+int command_mutate(const struct command *given);
 int command_replay(const struct command *command, const char *path);
 
 /* Parses the command line and runs it. `own`, if not NULL, gets the words that are no command of these. */

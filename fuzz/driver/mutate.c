@@ -125,7 +125,7 @@ static void collect_mutants(const struct worker_report *report)
 static void run_mutants(void)
 {
     static struct worker workers[WORKERS_MAX];
-    unsigned next = 0, running = 0, of[WORKERS_MAX];
+    unsigned next = 0, running = 0, of[WORKERS_MAX] = {0};
     for (unsigned i = 0; i < command->threads; i++)
         worker_init(&workers[i]);
     while (next < mutant_count || running > 0) {

@@ -8,7 +8,7 @@
 struct worker_report;
 
 /* In the process that failed, at `level`: the stores that were not durable and that recovery has read. */
-void report_lost(char *text, size_t bytes, unsigned level);
+void report_lost(char *buffer, size_t bytes, unsigned level);
 /* file:line and function of an address in this program; "?" where the program has no debug information. */
 void symbol_name(const void *address, char *text, size_t bytes);
 

@@ -182,7 +182,7 @@ static int publish_singly(pma_pool *pool, const struct pma_update *updates, size
 static int publish_without_flush(pma_pool *pool, const struct pma_update *updates, size_t count)
 {
     struct pma_update bare[PMA_PUBLISH_MAX];
-    for (size_t i = 0; i < count && i < PMA_PUBLISH_MAX; i++)
+    for (size_t i = 0; updates != NULL && i < count && i < PMA_PUBLISH_MAX; i++)
         bare[i] = (struct pma_update){updates[i].slot, updates[i].block, 0};
     return library_pma_publish_many(pool, count <= PMA_PUBLISH_MAX ? bare : updates, count);
 }

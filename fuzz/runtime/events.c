@@ -185,6 +185,7 @@ void __tsan_atomic_signal_fence(int order)
     (void)order;
 }
 
+// NOLINTBEGIN(bugprone-macro-parentheses): `type` is a type
 #define MODIFY(bits, type, name, operation)                                                                            \
     type __tsan_atomic##bits##_fetch_##name(volatile type *address, type value, int order);                            \
     type __tsan_atomic##bits##_fetch_##name(volatile type *address, type value, int order)                             \
@@ -257,6 +258,7 @@ void __tsan_atomic_signal_fence(int order)
     MODIFY(bits, type, or, or)                                                                                         \
     MODIFY(bits, type, xor, xor)                                                                                       \
     MODIFY(bits, type, nand, nand)
+// NOLINTEND(bugprone-macro-parentheses)
 
 ATOMIC(8, uint8_t)
 ATOMIC(16, uint16_t)

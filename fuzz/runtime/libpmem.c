@@ -42,6 +42,7 @@ int pmem_msync(const void *address, size_t length)
     return 0;
 }
 
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): libpmem's own are abbreviations
 void *pmem_memcpy_nodrain(void *target, const void *source, size_t length)
 {
     medium_copy(target, source, length, STORE_NONTEMPORAL, SITE);
@@ -61,3 +62,4 @@ void *pmem_memset_persist(void *target, int byte, size_t length)
     pmem_drain();
     return target;
 }
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)

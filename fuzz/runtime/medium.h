@@ -160,14 +160,14 @@ bool medium_fence_needed(void);
 /* ---- crash and recovery: used by the explorer ---- */
 
 /* What level `k` left may now be looked at from level k + 1. */
-void medium_freeze(unsigned level);
-void medium_thaw(unsigned level);
-/* One run of recovery at `level`, and back to how it began. */
+void medium_freeze(unsigned k);
+void medium_thaw(unsigned k);
+/* One run of recovery at level `k`, and back to how it began. */
 void medium_run_begin(unsigned k);
 void medium_run_end(unsigned k);
 /* Whether a crash of this level now could leave anything else than its memory. */
 bool medium_pending(unsigned level);
-/* A number for what the image of `level` is, choices not made included; independent lines do not count. */
-uint64_t medium_fingerprint(unsigned level);
+/* A number for what the image of level `k` is, choices not made included; independent lines do not count. */
+uint64_t medium_fingerprint(unsigned k);
 
 #endif

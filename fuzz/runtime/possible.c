@@ -105,7 +105,8 @@ static void enumerate(unsigned k, uint32_t l, struct view *view)
     }
     view->possible = contents.item;
     view->possible_count = contents.count;
-    view->left = realloc(view->left, contents.count * sizeof *view->left);
+    /* There always is what was durable. */
+    view->left = contents.count != 0 ? realloc(view->left, contents.count * sizeof *view->left) : NULL;
     if (view->left == NULL)
         abort();
 }
@@ -169,6 +170,8 @@ static void settle_word(unsigned k, uint32_t l, struct view *view, unsigned word
         }
         values[count++] = value;
     }
+    if (count == 0) /* something of what is possible is always left */
+        abort();
     uint64_t value = values[count > 1 ? explorer_choose(k, l, count) : 0];
     if (medium_independent[l] == LINE_CHECKSUMMED && value != view->left[view->left_count - 1][word])
         explorer_torn(k);
