@@ -53,6 +53,7 @@
 #define PMEMALLOC_H
 
 #include <pmemalloc/base.h>
+#include <pmemalloc/parts.h>
 #include <pmemalloc/stats.h>
 
 #ifdef __cplusplus

@@ -5,6 +5,7 @@
 #include "heap/large.h"
 #include "heap/misuse.h"
 #include "heap/ownership.h"
+#include "heap/placement.h"
 #include "heap/thread_cache.h"
 #include "pm/error.h"
 #include "pm/topology.h"
@@ -34,6 +35,8 @@ static void *allocate_large(struct thread_cache *cache, unsigned bin, size_t byt
 {
     uint32_t align = alignment > PAGE_BYTES ? (uint32_t)(alignment / PAGE_BYTES) : 1;
     void *block = large_malloc(cache, bin, bytes, align);
+    if (UNLIKELY(block == NULL))
+        block = placement_elsewhere_large(cache, bin, bytes, align);
     return block != NULL ? block : refuse(ENOMEM);
 }
 
@@ -186,7 +189,14 @@ void *pma_malloc_on_node(pma_pool *pool, int node, size_t size)
         pm_fail(PMA_EINVAL, "there is no NUMA node %d", node);
         return refuse(EINVAL);
     }
-    return pma_malloc(pool, size);
+    struct heap *heap = heap_of(pool);
+    if (cache_for(pool) == NULL)
+        return NULL;
+    if (heap_parts(heap) == 1)
+        return pma_malloc(pool, size);
+    bool large = size > SIZE_CLASS_MAX_BYTES;
+    void *block = placement_on_node(heap, node, BIN_CONSERVATIVE + (large ? 0 : size_class_of(size)), large ? size : 0);
+    return block != NULL ? block : refuse(ENOMEM);
 }
 
 int pma_node_of(const pma_pool *pool, const void *address)
@@ -233,7 +243,10 @@ size_t pma_usable_size(const pma_pool *pool, const void *block)
 /* The pool is not the one that this thread used last, or this thread cannot have a cache for it. */
 static __attribute__((noinline)) void free_other(pma_pool *pool, void *block)
 {
-    struct thread_cache *cache = cache_switch(heap_of(pool));
+    struct heap *heap = heap_of(pool);
+    struct thread_cache *cache = heap != NULL && heap_parts(heap) > 1 && pool_writable(pool) == 0
+                                     ? placement_cache_to_free(heap, block)
+                                     : cache_switch(heap);
     if (LIKELY(cache != NULL)) {
         cache_free(cache, block);
     } else if (block != NULL) {

@@ -21,7 +21,7 @@ pma_ptr pma_ptr_of(const pma_pool *pool, const void *address)
     if (heap == NULL)
         return 0;
     uint64_t offset = (uintptr_t)address - (uintptr_t)heap->base;
-    if (offset < heap->mapping.heap_offset || offset >= heap->mapping.length)
+    if (offset - heap->parts[0].mapping.heap_offset >= (uint64_t)heap->page_limit << PAGE_SHIFT)
         return 0;
     return (uint64_t)heap->tag << 48 | offset;
 }
@@ -70,9 +70,7 @@ void pma_persist(pma_pool *pool, const void *address, size_t length)
 /* A word that a program may publish into: aligned, in the heap. */
 static bool is_slot(const struct heap *heap, const void *slot)
 {
-    uint64_t offset = (uintptr_t)slot - (uintptr_t)heap->pages;
-    return offset % 8 == 0 && offset < heap->mapping.length - heap->mapping.heap_offset &&
-           heap_span_at(heap, slot) != NULL;
+    return (uintptr_t)slot % 8 == 0 && heap_span_at(heap, slot) != NULL;
 }
 
 static bool refuse_slot(pma_pool *pool, const void *slot)
@@ -277,7 +275,7 @@ int pma_type_register(pma_pool *pool, const struct pma_type *type, pma_type_id *
     struct pm *pm = pool_writable(pool) == 0 ? &pool->heap.pm : NULL;
     lock_acquire(&pool->heap.types_lock);
     error = types_register(pm, pool->heap.base, &pool->heap.types, type,
-                           (pool->heap.superblock.flags & SUPERBLOCK_FIXED_ADDRESS) != 0, id);
+                           (pool->heap.parts[0].superblock.flags & SUPERBLOCK_FIXED_ADDRESS) != 0, id);
     lock_release(&pool->heap.types_lock);
     return error != 0 || pm == NULL ? error : pool_writable(pool); /* an msync may have failed */
 }

@@ -11,6 +11,23 @@
 #include "pool.h"
 #include <pmemalloc.h>
 
+static int trim_part(struct heap *heap, unsigned number, size_t *sum)
+{
+    struct part *part = &heap->parts[number];
+    int error = 0;
+    uint64_t before = mapping_storage(&part->mapping);
+    lock_acquire(&heap->pages_lock);
+    span_dissolve_kept(heap, number);
+    uint32_t end = page_heap_last_run(&part->page_heap);
+    if (end != 0)
+        error = heap_shrink(heap, number, part->page_heap.pages - end);
+    page_heap_punch(&part->page_heap);
+    lock_release(&heap->pages_lock);
+    uint64_t after = mapping_storage(&part->mapping);
+    *sum += before > after ? (size_t)(before - after) : 0;
+    return error;
+}
+
 int pma_trim(pma_pool *pool, size_t *bytes_given_back)
 {
     int error = pool_writable(pool);
@@ -22,16 +39,10 @@ int pma_trim(pma_pool *pool, size_t *bytes_given_back)
         cache_drain(cache, BIN_NONE);
         cache->scavenge_epoch = atomic_fetch_add(&heap->scavenge_epoch, 1) + 1;
     }
-    uint64_t before = mapping_storage(&heap->mapping);
-    lock_acquire(&heap->page_heap.lock);
-    span_dissolve_kept(heap);
-    uint32_t end = page_heap_last_run(&heap->page_heap);
-    if (end != 0)
-        error = heap_shrink(heap, heap->page_heap.pages - end);
-    page_heap_punch(&heap->page_heap);
-    lock_release(&heap->page_heap.lock);
-    uint64_t after = mapping_storage(&heap->mapping);
+    size_t sum = 0;
+    for (unsigned part = 0; part < heap_parts(heap) && error == 0; part++)
+        error = trim_part(heap, part, &sum);
     if (bytes_given_back != NULL)
-        *bytes_given_back = before > after ? (size_t)(before - after) : 0;
+        *bytes_given_back = sum;
     return error;
 }

@@ -109,7 +109,7 @@ static void wrong_options_are_refused(void)
     o.placement = (enum pma_placement)(PMA_PLACE_INTERLEAVE + 1);
     CHECK_ERROR(pma_create(path, &o, &pool), PMA_EINVAL, "placement");
     o = (struct pma_options)PMA_OPTIONS_INIT;
-    o.parts = &part, o.part_count = 1;
+    o.parts = &part, o.part_count = PMA_PART_MAX;
     CHECK_ERROR(pma_create(path, &o, &pool), PMA_EPART, "parts");
     CHECK_ERROR(pma_open(path, &o, &pool), PMA_EPART, "parts");
     o = (struct pma_options)PMA_OPTIONS_INIT;

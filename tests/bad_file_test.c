@@ -237,7 +237,7 @@ static void newer_formats(void)
     X(image_bytes, 4095, PMA_ECORRUPT)                                                                                 \
     X(image_bytes, UINT64_MAX, PMA_ECORRUPT)                                                                           \
     X(image_checksum, 1, PMA_ECORRUPT)                                                                                 \
-    X(reserved[255], 1, PMA_ECORRUPT)
+    X(reserved[247], 1, PMA_ECORRUPT)
 #define LIE(field, value, error)                                                                                       \
     {#field, offsetof(struct superblock, field), sizeof(((struct superblock *)0)->field), value, error},
 

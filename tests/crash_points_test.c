@@ -93,7 +93,7 @@ static void arm(void)
 
 static void arm_for(pma_pool *pool)
 {
-    const struct mapping *mapping = &pool->heap.mapping;
+    const struct mapping *mapping = &pool->heap.parts[0].mapping;
     trap.begin[0] = mapping->alias;
     trap.end[0] = mapping->alias + mapping->heap_offset;
     trap.begin[1] = mapping->base + mapping->heap_offset;

@@ -63,14 +63,14 @@ static void descriptors_are_apart_and_come_back_clean(void)
 static uint64_t word_in_file(pma_pool *pool, uint32_t page)
 {
     uint64_t word = 0;
-    CHECK(mapping_read(&pool->heap.mapping, &word, 8, TABLE_OFFSET + page * UINT64_C(8)) == 0);
+    CHECK(mapping_read(&pool->heap.parts[0].mapping, &word, 8, TABLE_OFFSET + page * UINT64_C(8)) == 0);
     return word;
 }
 
 static struct span *new_span(pma_pool *pool, unsigned bin, uint32_t pages)
 {
     uint32_t page;
-    if (page_heap_take(&pool->heap.page_heap, pages, 1, &page) != 0)
+    if (page_heap_take(&pool->heap.parts[0].page_heap, pages, 1, &page) != 0)
         return NULL;
     return span_make(&pool->heap, bin, page, pages);
 }
@@ -80,8 +80,8 @@ static void a_span_has_its_word_as_long_as_it_lives(void)
     pma_pool *pool = create_flushed("words", 16 * MIB, 16 * MIB);
     struct heap *heap = &pool->heap;
     uint64_t flushes, fences, flushes_after, fences_after;
-    lock_acquire(&heap->page_heap.lock);
-    uint32_t free_pages = heap->page_heap.free_pages;
+    lock_acquire(&heap->pages_lock);
+    uint32_t free_pages = heap->parts[0].page_heap.free_pages;
     uint32_t taken = 0;
     struct span *list = NULL;
     for (unsigned class = 0; class < SIZE_CLASS_COUNT; class ++) {
@@ -99,17 +99,17 @@ static void a_span_has_its_word_as_long_as_it_lives(void)
         list = span;
         taken += pages;
     }
-    lock_release(&heap->page_heap.lock);
+    lock_release(&heap->pages_lock);
     CHECK(heap_check(&pool->heap) == NULL);
-    lock_acquire(&heap->page_heap.lock);
+    lock_acquire(&heap->pages_lock);
     uint32_t last = list->page;
     pm_counters(&flushes, &fences);
     CHECK_EQUAL(span_dissolve(heap, list), taken);
     pm_counters(&flushes_after, &fences_after);
     CHECK(flushes_after - flushes == SIZE_CLASS_COUNT && fences_after - fences == 1);
-    CHECK(heap->page_heap.free_pages == free_pages && word_in_file(pool, last) == 0);
+    CHECK(heap->parts[0].page_heap.free_pages == free_pages && word_in_file(pool, last) == 0);
     CHECK(heap_span_at(heap, heap->pages + last * PAGE_BYTES) == NULL);
-    lock_release(&heap->page_heap.lock);
+    lock_release(&heap->pages_lock);
     CHECK(heap_check(&pool->heap) == NULL);
     close_pool(pool);
 }
@@ -118,25 +118,25 @@ static void a_large_span_changes_its_length_and_bin(void)
 {
     pma_pool *pool = create_pool(scratch("lengths"), 4 * MIB, 4 * MIB);
     struct heap *heap = &pool->heap;
-    lock_acquire(&heap->page_heap.lock);
+    lock_acquire(&heap->pages_lock);
     struct span *span = new_span(pool, BIN_CONSERVATIVE, 10);
-    CHECK(page_heap_take_at(&heap->page_heap, span->page + 10, 7) == 0);
+    CHECK(page_heap_take_at(&heap->parts[0].page_heap, span->page + 10, 7) == 0);
     span_resize_large(heap, span, 17);
     CHECK(word_in_file(pool, span->page) == span_word_pack(SPAN_LARGE, 0, 0, 17));
     CHECK(heap_span_at(heap, span->start + 17 * PAGE_BYTES - 1) == span);
     span_resize_large(heap, span, 3);
     CHECK(word_in_file(pool, span->page) == span_word_pack(SPAN_LARGE, 0, 0, 3));
     CHECK(heap_span_at(heap, span->start + 3 * PAGE_BYTES) == NULL && word_in_file(pool, span->page + 3) == 0);
-    CHECK(page_heap_check(&heap->page_heap) == NULL);
+    CHECK(page_heap_check(&heap->parts[0].page_heap) == NULL);
     span_rebin_large(heap, span, BIN_LEAF);
     CHECK(word_in_file(pool, span->page) == span_word_pack(SPAN_LARGE, 0, PMA_TYPE_LEAF, 3));
-    lock_release(&heap->page_heap.lock);
+    lock_release(&heap->pages_lock);
     CHECK(heap_check(&pool->heap) == NULL);
     struct pma_stats stats = stats_of(pool);
     CHECK(stats.classes[0].spans == 1 && stats.classes[0].pages == 3 && stats.pages_large == 3);
-    lock_acquire(&heap->page_heap.lock);
+    lock_acquire(&heap->pages_lock);
     CHECK(span_dissolve(heap, span) == 3);
-    lock_release(&heap->page_heap.lock);
+    lock_release(&heap->pages_lock);
     close_pool(pool);
 }
 
@@ -146,9 +146,9 @@ static void a_large_span_changes_its_length_and_bin(void)
 
 static struct span *span_with(pma_pool *pool, unsigned bin, unsigned used)
 {
-    lock_acquire(&pool->heap.page_heap.lock);
+    lock_acquire(&pool->heap.pages_lock);
     struct span *span = new_span(pool, bin, size_classes[pool->heap.bins[bin].size_class].pages);
-    lock_release(&pool->heap.page_heap.lock);
+    lock_release(&pool->heap.pages_lock);
     for (unsigned i = 0; i < used; i++)
         atomic_fetch_and(&span->bits[i / 64], ~(UINT64_C(1) << i % 64));
     span->used = (int32_t)used;
@@ -169,26 +169,26 @@ static void central_hands_out_the_fullest_first(void)
         else
             central_put_empty(heap, span);
     }
-    CHECK(atomic_load(&heap->centrals[bin].stock) == COUNT_OF(used));
+    CHECK(atomic_load(&heap->parts[0].lists->centrals[bin].stock) == COUNT_OF(used));
     CHECK(stats_of(pool).pages_cached == 2 * size_classes[bin].pages && heap_check(&pool->heap) == NULL);
-    CHECK(central_take(heap, bin + 1, OWNER) == NULL);
+    CHECK(central_take(heap, 0, bin + 1, OWNER) == NULL);
     struct span *taken[COUNT_OF(used)];
     for (unsigned i = 0; i < COUNT_OF(used); i++) {
-        taken[i] = central_take(heap, bin, OWNER);
+        taken[i] = central_take(heap, 0, bin, OWNER);
         if (!CHECK(taken[i] != NULL && atomic_load(&taken[i]->owner) == OWNER))
             return;
         CHECK(i < COUNT_OF(grades) ? (unsigned)taken[i]->used * 4 / 1024 == grades[i] : taken[i]->used == 0);
     }
-    CHECK(central_take(heap, bin, OWNER) == NULL && atomic_load(&heap->kept_pages) == 0);
+    CHECK(central_take(heap, 0, bin, OWNER) == NULL && atomic_load(&heap->kept_pages) == 0);
     for (unsigned i = 0; i < COUNT_OF(used); i++) {
         for (unsigned k = 0; k < taken[i]->words; k++)
             atomic_store(&taken[i]->bits[k], span_full_word(taken[i], k));
         taken[i]->used = 0;
         central_put_empty(heap, taken[i]);
     }
-    lock_acquire(&heap->page_heap.lock);
-    CHECK(span_dissolve_kept(heap) == COUNT_OF(used) * size_classes[bin].pages);
-    lock_release(&heap->page_heap.lock);
+    lock_acquire(&heap->pages_lock);
+    CHECK(span_dissolve_kept(heap, 0) == COUNT_OF(used) * size_classes[bin].pages);
+    lock_release(&heap->pages_lock);
     close_pool(pool);
 }
 
@@ -208,8 +208,8 @@ static void the_last_free_takes_a_span_out_of_central(void)
     CHECK(atomic_load(&span->owner) == OWNER_DEAD && span->used == 0 && span_all_free(span));
     CHECK(atomic_load(&span_remote(span)[0]) == 0 && atomic_load(&heap->kept_pages) == span->pages);
     central_check(heap, span); /* somebody who is late */
-    CHECK(central_take_empties(heap, size_class_of(64)) == span && span->next == NULL);
-    CHECK(atomic_load(&heap->centrals[size_class_of(64)].stock) == 1 && owner_is_central(atomic_load(&other->owner)));
+    CHECK(central_take_empties(heap, 0, size_class_of(64)) == span && span->next == NULL);
+    CHECK(atomic_load(&heap->parts[0].lists->centrals[size_class_of(64)].stock) == 1 && owner_is_central(atomic_load(&other->owner)));
     close_pool(pool);
 }
 

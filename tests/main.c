@@ -35,6 +35,7 @@ static const struct {
     {"bad_bits", bad_bits_tests},
     {"bad_garbage", bad_garbage_tests},
     {"full_device", full_device_tests},
+    {"parts", parts_tests},
     {"recovery", recovery_tests},
     {"crash", crash_tests},
     {"thread", thread_tests},

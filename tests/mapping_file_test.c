@@ -311,7 +311,7 @@ static void a_forked_child_has_neither_memory_nor_lock(void)
     const char *path = in_directory("forked");
     struct mapping m, again;
     CU_ASSERT_EQUAL_FATAL(make_file(&m, path, HEAP + MIB), 0);
-    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 64 * MIB, HEAP, NULL, 0), 0);
+    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 0, 64 * MIB, HEAP, NULL, 0), 0);
     CU_ASSERT(child_succeeds(close_inherited, &m));
     CU_ASSERT(child_dies_of(SIGSEGV, touch_inherited, &m));
     int pipes[2];

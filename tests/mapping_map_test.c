@@ -21,7 +21,7 @@ static void the_heap_is_aligned_to_a_gibibyte(void)
             struct mapping m;
             CU_ASSERT_EQUAL_FATAL(mapping_create(&m, in_directory("aligned"), 0600), 0);
             CU_ASSERT_EQUAL(mapping_allocate(&m, 0, MIB), 0);
-            CU_ASSERT_EQUAL_FATAL(mapping_map(&m, offsets[i] + heaps[k], offsets[i], NULL, 0), 0);
+            CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 0, offsets[i] + heaps[k], offsets[i], NULL, 0), 0);
             CU_ASSERT_EQUAL(((uintptr_t)m.base + offsets[i]) % ((size_t)1 << 30), 0);
             CU_ASSERT_EQUAL(m.length, offsets[i] + heaps[k]);
             mapping_close(&m);
@@ -50,7 +50,7 @@ static void closing_gives_all_addresses_back(void)
     struct mapping m;
     CU_ASSERT_EQUAL_FATAL(mapping_create(&m, in_directory("space"), 0600), 0);
     size_t before = address_space();
-    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 64 * MIB, HEAP, NULL, 0), 0);
+    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 0, 64 * MIB, HEAP, NULL, 0), 0);
     size_t held = address_space() - before;
     char *base = m.base, *alias = m.alias;
     CU_ASSERT(is_mapped(base) && is_mapped(base + 64 * MIB - 4096) && is_mapped(alias));
@@ -66,8 +66,8 @@ static void nonsense_is_refused(void)
     struct mapping m;
     CU_ASSERT_EQUAL_FATAL(mapping_create(&m, in_directory("nonsense"), 0600), 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        CU_ASSERT_EQUAL(mapping_map(&m, bad[i][0], bad[i][1], NULL, 0), PMA_EINVAL);
-    CU_ASSERT_EQUAL(mapping_map(&m, (size_t)INT64_MAX / MIB * MIB, HEAP, NULL, 0), PMA_ENOMEM);
+        CU_ASSERT_EQUAL(mapping_map(&m, 0, bad[i][0], bad[i][1], NULL, 0), PMA_EINVAL);
+    CU_ASSERT_EQUAL(mapping_map(&m, 0, (size_t)INT64_MAX / MIB * MIB, HEAP, NULL, 0), PMA_ENOMEM);
     CU_ASSERT(detail_has("address space"));
     mapping_close(&m);
 }
@@ -77,24 +77,24 @@ static void a_fixed_address_is_taken_only_if_it_is_free(void)
     struct mapping m, second;
     const char *path = in_directory("fixed");
     CU_ASSERT_EQUAL_FATAL(make_file(&m, path, HEAP + MIB), 0);
-    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 64 * MIB, HEAP, NULL, 0), 0);
+    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 0, 64 * MIB, HEAP, NULL, 0), 0);
     char *base = m.base, text[32];
     m.base[HEAP] = 'x';
     CU_ASSERT_EQUAL_FATAL(mapping_create(&second, in_directory("other"), 0600), 0);
-    CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, base, 0), PMA_EADDRESS);
+    CU_ASSERT_EQUAL(mapping_map(&second, 0, 64 * MIB, HEAP, base, 0), PMA_EADDRESS);
     snprintf(text, sizeof text, "%p", (void *)base);
     CU_ASSERT(detail_has(text));
-    CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, base + 32 * MIB, 0), PMA_EADDRESS);
+    CU_ASSERT_EQUAL(mapping_map(&second, 0, 64 * MIB, HEAP, base + 32 * MIB, 0), PMA_EADDRESS);
     CU_ASSERT_EQUAL(m.base[HEAP], 'x');
-    CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, base + 4096, 0), PMA_EADDRESS);
+    CU_ASSERT_EQUAL(mapping_map(&second, 0, 64 * MIB, HEAP, base + 4096, 0), PMA_EADDRESS);
     void *last = (void *)(UINTPTR_MAX - 2 * MIB + 1), *beyond = (void *)((uintptr_t)1 << 62);
-    CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, last, 0), PMA_EADDRESS);
-    CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, beyond, 0), PMA_EADDRESS);
+    CU_ASSERT_EQUAL(mapping_map(&second, 0, 64 * MIB, HEAP, last, 0), PMA_EADDRESS);
+    CU_ASSERT_EQUAL(mapping_map(&second, 0, 64 * MIB, HEAP, beyond, 0), PMA_EADDRESS);
     mapping_close(&m);
 
-    CU_ASSERT_EQUAL(mapping_map(&second, 64 * MIB, HEAP, base + 4096, 0), PMA_EADDRESS); /* free, but not aligned */
+    CU_ASSERT_EQUAL(mapping_map(&second, 0, 64 * MIB, HEAP, base + 4096, 0), PMA_EADDRESS); /* free, but not aligned */
     CU_ASSERT_EQUAL_FATAL(mapping_open(&m, path, false), 0);
-    CU_ASSERT_EQUAL(mapping_map(&m, 64 * MIB, HEAP, base, 0), 0);
+    CU_ASSERT_EQUAL(mapping_map(&m, 0, 64 * MIB, HEAP, base, 0), 0);
     CU_ASSERT_PTR_EQUAL(m.base, base);
     CU_ASSERT_EQUAL(m.base[HEAP], 'x');
     mapping_close(&m);
@@ -109,7 +109,7 @@ static void a_place_for_good_is_aligned_too(void)
     for (int i = 0; i < 2; i++) {
         struct mapping m;
         CU_ASSERT_EQUAL_FATAL(mapping_create(&m, in_directory("remote"), 0600), 0);
-        CU_ASSERT_EQUAL_FATAL(mapping_map(&m, (size_t)64 << 30, HEAP, NULL, PMA_FIXED_ADDRESS), 0);
+        CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 0, (size_t)64 << 30, HEAP, NULL, PMA_FIXED_ADDRESS), 0);
         CU_ASSERT_EQUAL(((uintptr_t)m.base + HEAP) % ((size_t)1 << 30), 0);
         bases[i] = m.base;
         mapping_close(&m);
@@ -123,7 +123,7 @@ static int without_address_space(void *path)
     struct mapping m;
     EXPECT(mapping_create(&m, path, 0600) == 0);
     EXPECT(setrlimit(RLIMIT_AS, &(struct rlimit){512 * MIB, 512 * MIB}) == 0);
-    EXPECT(mapping_map(&m, 16 * MIB, HEAP, NULL, 0) == PMA_ENOMEM);
+    EXPECT(mapping_map(&m, 0, 16 * MIB, HEAP, NULL, 0) == PMA_ENOMEM);
     EXPECT(detail_has("address space") && detail_has("ulimit"));
     EXPECT(m.base == NULL);
     mapping_close(&m);
@@ -150,14 +150,14 @@ static int touch_pool(void *arg)
     const struct touch *touch = arg;
     const char *path = in_directory("touched");
     struct mapping m;
-    struct pm pm;
+    struct pm pm = {0};
     unlink(path); /* what a child before left when it was killed */
     EXPECT(make_file(&m, path, HEAP + MIB) == 0);
     if (touch->read_only) {
         mapping_close(&m);
         EXPECT(mapping_open(&m, path, true) == 0);
     }
-    EXPECT(mapping_map(&m, 64 * MIB, HEAP, NULL, 0) == 0);
+    EXPECT(mapping_map(&m, 0, 64 * MIB, HEAP, NULL, 0) == 0);
     EXPECT(mapping_persistence(&m, PMA_DURABILITY_AUTO, &pm) == 0);
     EXPECT(!touch->sealed || mapping_seal(&m) == 0);
     uint64_t *word = (uint64_t *)(void *)(m.base + (touch->heap ? HEAP : HEAP - 4096));
@@ -187,13 +187,14 @@ static void all_views_show_the_file(void)
 {
     const char *path = in_directory("views");
     struct mapping m;
-    struct pm pm;
+    struct pm pm = {0};
     char bytes[8] = "";
     CU_ASSERT_EQUAL_FATAL(make_file(&m, path, HEAP + 2 * MIB), 0);
-    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 64 * MIB, HEAP, NULL, PMA_HUGE_PAGES), 0);
+    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 0, 64 * MIB, HEAP, NULL, PMA_HUGE_PAGES), 0);
+    pm = (struct pm){0};
     CU_ASSERT_EQUAL(mapping_persistence(&m, PMA_DURABILITY_AUTO, &pm), 0);
-    CU_ASSERT(pm.metadata == m.base && pm.metadata_end == m.base + HEAP && pm.end == m.base + 64 * MIB);
-    CU_ASSERT_PTR_EQUAL(m.base + pm.alias, m.alias);
+    CU_ASSERT(pm.ranges[0].metadata == m.base && pm.ranges[0].metadata_end == m.base + HEAP);
+    CU_ASSERT_PTR_EQUAL(m.base + pm.ranges[0].alias, m.alias);
     pm_copy(&pm, m.base + 4096, "metadata", 8);
     CU_ASSERT_EQUAL(memcmp(m.base + 4096, "metadata", 8), 0);
     CU_ASSERT(mapping_read(&m, bytes, 8, 4096) == 0 && memcmp(bytes, "metadata", 8) == 0);
@@ -209,9 +210,10 @@ static void all_views_show_the_file(void)
 
     /* Read-only: everything can be written, and nothing arrives in the file. */
     CU_ASSERT_EQUAL_FATAL(mapping_open(&m, path, true), 0);
-    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 64 * MIB, HEAP, NULL, 0), 0);
+    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 0, 64 * MIB, HEAP, NULL, 0), 0);
+    pm = (struct pm){0};
     CU_ASSERT_EQUAL(mapping_persistence(&m, PMA_DURABILITY_MSYNC, &pm), 0);
-    CU_ASSERT(pm.durability == PMA_DURABILITY_PROCESS && pm.alias == 0 && m.alias == NULL);
+    CU_ASSERT(pm.durability == PMA_DURABILITY_PROCESS && pm.ranges[0].alias == 0 && m.alias == NULL);
     CU_ASSERT_EQUAL(memcmp(m.base + 4096, "metadata", 8), 0);
     pm_copy(&pm, m.base + 4096, "recovery", 8);
     memcpy(m.base + HEAP, "recovery", 8);
@@ -227,7 +229,7 @@ static void all_views_show_the_file(void)
 
 static int durability(struct mapping *m, enum pma_durability wanted)
 {
-    struct pm pm;
+    struct pm pm = {0};
     int error = mapping_persistence(m, wanted, &pm);
     return error != 0 ? error : (int)pm.durability;
 }
@@ -237,7 +239,7 @@ static int forced(void *mapping)
     struct mapping m = {0};
     (void)mapping;
     EXPECT(mapping_create(&m, in_directory("forced"), 0600) == 0);
-    EXPECT(mapping_map(&m, 64 * MIB, HEAP, NULL, 0) == 0);
+    EXPECT(mapping_map(&m, 0, 64 * MIB, HEAP, NULL, 0) == 0);
     EXPECT(setenv("PMEM_IS_PMEM_FORCE", "1", 1) == 0);
     EXPECT(durability(&m, PMA_DURABILITY_AUTO) == PMA_DURABILITY_FLUSH);
     EXPECT(durability(&m, PMA_DURABILITY_MSYNC) == PMA_DURABILITY_MSYNC);
@@ -251,7 +253,7 @@ static void durability_follows_the_medium_and_the_wish(void)
 {
     struct mapping m;
     CU_ASSERT_EQUAL_FATAL(mapping_create(&m, in_directory("durability"), 0600), 0);
-    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 64 * MIB, HEAP, NULL, 0), 0);
+    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 0, 64 * MIB, HEAP, NULL, 0), 0);
     CU_ASSERT_FALSE(m.synchronous);
     if (getenv("PMEM_IS_PMEM_FORCE") == NULL)
         CU_ASSERT_EQUAL(durability(&m, PMA_DURABILITY_AUTO), PMA_DURABILITY_PROCESS);
@@ -280,7 +282,7 @@ static void populating_follows_the_durability(void)
     struct pm pm = {.durability = PMA_DURABILITY_MSYNC};
     CU_ASSERT_EQUAL_FATAL(mapping_create(&m, in_directory("populated"), 0600), 0);
     CU_ASSERT_EQUAL_FATAL(mapping_allocate(&m, 0, HEAP + 8 * MIB), 0);
-    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 64 * MIB, HEAP, NULL, 0), 0);
+    CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 0, 64 * MIB, HEAP, NULL, 0), 0);
     char *heap = m.base + HEAP;
     mapping_populate(&m, &pm, HEAP, MIB, false);
     CU_ASSERT_NOT_EQUAL(present(heap), 1);
@@ -308,11 +310,12 @@ static void on_a_disk_everything_works_with_msync(void)
         SKIP("/var/tmp is not on a disk");
     } else {
         struct mapping m;
-        struct pm pm;
+        struct pm pm = {0};
         unlink(path);
         CU_ASSERT_EQUAL_FATAL(make_file(&m, path, HEAP + MIB), 0);
         unlink(path);
-        CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 64 * MIB, HEAP, NULL, 0), 0);
+        CU_ASSERT_EQUAL_FATAL(mapping_map(&m, 0, 64 * MIB, HEAP, NULL, 0), 0);
+        pm = (struct pm){0};
         CU_ASSERT_EQUAL(mapping_persistence(&m, PMA_DURABILITY_AUTO, &pm), 0);
         if (!m.synchronous && getenv("PMEM_IS_PMEM_FORCE") == NULL)
             CU_ASSERT_EQUAL(pm.durability, PMA_DURABILITY_MSYNC);

@@ -333,7 +333,8 @@ static uint64_t word(const char *base, uint64_t offset)
 static int replay(char *base, uint64_t *replayed)
 {
     *replayed = 99;
-    return lanes_replay(&pm, base, IMAGE_HEAP, IMAGE_END, replayed);
+    const struct extent heap = {IMAGE_HEAP, IMAGE_END};
+    return lanes_replay(&pm, base, &heap, 1, replayed);
 }
 
 static const struct lane_entry three[] = {{IMAGE_HEAP, 11}, {IMAGE_HEAP + 4096, 12}, {IMAGE_END - 8, 13}};
@@ -573,9 +574,8 @@ static void setting_a_bin_writes_only_what_differs(void)
 {
     char *base = new_image(TABLE_OFFSET), *written = new_image(TABLE_OFFSET);
     struct pm apart = {.durability = PMA_DURABILITY_PROCESS,
-                       .metadata = base,
-                       .metadata_end = base + TABLE_OFFSET,
-                       .alias = written - base};
+                       .range_count = 1,
+                       .ranges = {{base, base + TABLE_OFFSET, written - base}}};
     struct live_bin old = {.type = 1, .size_class = 2, .alloc_objects = 3, .alloc_bytes = 4}, new = old;
     live_set_bin(&pm, base, 4095, &old);
     memset(written, 0xee, TABLE_OFFSET);

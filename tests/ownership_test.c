@@ -193,7 +193,7 @@ static void adopted_spans_beyond_a_number_go_to_central(void)
         theirs[i].blocks[i] = NULL;
         CHECK_EQUAL(bin->partial_count, i < PARTIAL_MAX ? i + 1 : PARTIAL_MAX);
     }
-    CHECK_EQUAL(atomic_load(&heap->centrals[bin->index].stock), SPANS - PARTIAL_MAX);
+    CHECK_EQUAL(atomic_load(&heap->parts[0].lists->centrals[bin->index].stock), SPANS - PARTIAL_MAX);
     CHECK(owner_is_central(owner_of(pool, theirs[0].blocks[50])));
     CHECK_EQUAL(owner_of(pool, theirs[SPANS - 1].blocks[50]), (uintptr_t)cache_of(heap));
     for (unsigned i = 0; i < SPANS; i++)

@@ -21,7 +21,6 @@ static bool failing(unsigned failures_before)
 
 static struct model {
     struct mapping mapping;
-    struct pm pm;
     struct page_heap heap;
     _Atomic uintptr_t map[MODEL_PAGES];
     uint32_t first[MODEL_PAGES], pages[MODEL_PAGES], taken; /* runs in use */
@@ -152,7 +151,7 @@ static void the_page_heap_agrees_with_a_model(void)
     memset(&model, 0, sizeof model);
     CHECK(mapping_create(&model.mapping, scratch("pages"), 0600) == 0);
     model.mapping.heap_offset = 2 * MIB;
-    CHECK(page_heap_init(&model.heap, &model.mapping, &model.pm, model.map, MODEL_PAGES) == 0);
+    CHECK(page_heap_init(&model.heap, &model.mapping, model.map, 0, MODEL_PAGES) == 0);
     unsigned failures = CU_get_number_of_failures();
     for (unsigned i = scaled(20000); i > 0 && !failing(failures); i--) {
         unsigned what = below(100);

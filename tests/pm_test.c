@@ -265,11 +265,11 @@ static bool aborts_with(int (*body)(void *), const enum lock_rank *ranks, const 
 
 static void a_wrong_order_aborts_and_names_both(void)
 {
-    enum lock_rank down[] = {LOCK_CENTRAL, LOCK_PAGE_HEAP}, same[] = {LOCK_LANE, LOCK_LANE};
-    enum lock_rank up[] = {LOCK_PAGE_HEAP, LOCK_CENTRAL}, ends[] = {LOCK_RECOVERY, LOCK_POOLS};
+    enum lock_rank down[] = {LOCK_CENTRAL, LOCK_PAGES}, same[] = {LOCK_LANE, LOCK_LANE};
+    enum lock_rank up[] = {LOCK_PAGES, LOCK_CENTRAL}, ends[] = {LOCK_RECOVERY, LOCK_POOLS};
     int (*const bodies[])(void *) = {take_two, try_second};
     for (int i = 0; i < 2; i++) {
-        CU_ASSERT(aborts_with(bodies[i], down, "CENTRAL", "PAGE_HEAP"));
+        CU_ASSERT(aborts_with(bodies[i], down, "CENTRAL", "PAGES"));
         CU_ASSERT(aborts_with(bodies[i], same, "LANE", "LANE"));
         CU_ASSERT(aborts_with(bodies[i], ends, "RECOVERY", "POOLS"));
         CU_ASSERT(child_succeeds(bodies[i], up));
@@ -366,9 +366,8 @@ static void stores_to_metadata_go_through_the_alias(void)
     static uint64_t view[64], other[64];
     const uint64_t source[2] = {11, 12};
     struct pm pm = {.durability = PMA_DURABILITY_PROCESS,
-                    .metadata = (char *)&view[8],
-                    .metadata_end = (char *)&view[16],
-                    .alias = (char *)other - (char *)view};
+                    .range_count = 1,
+                    .ranges = {{(char *)&view[8], (char *)&view[16], (char *)other - (char *)view}}};
     memset(view, 0x55, sizeof view);
     memset(other, 0x66, sizeof other);
     pm_store8(&pm, &view[8], 1);
@@ -391,7 +390,7 @@ static void stores_to_metadata_go_through_the_alias(void)
     for (int i = 0; i < 64; i++)
         if (i < 8 || i > 15)
             CU_ASSERT_EQUAL(other[i], UINT64_C(0x6666666666666666));
-    pm.alias = 0;
+    pm.ranges[0].alias = 0;
     pm_store8(&pm, &view[8], 9);
     CU_ASSERT_EQUAL(view[8], 9);
 }
@@ -402,7 +401,7 @@ static void flushes_of_metadata_go_through_the_alias(void)
     char *pages = mmap(NULL, 4 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CU_ASSERT_FATAL(pages != MAP_FAILED);
     struct pm pm = {
-        .durability = PMA_DURABILITY_MSYNC, .metadata = pages, .metadata_end = pages + 4096, .alias = 2 * 4096};
+        .durability = PMA_DURABILITY_MSYNC, .range_count = 1, .ranges = {{pages, pages + 4096, 2 * 4096}}};
     munmap(pages, 2 * 4096); /* both the view of the metadata and the page behind it */
     pm_flush(&pm, pages, 4096);
     CU_ASSERT_EQUAL(pm.error, 0);

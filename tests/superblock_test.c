@@ -317,7 +317,8 @@ static void every_field_is_checked(void)
     LIE(flags, 0x80000000, PMA_ECORRUPT);
     LIE(part_index, 1, PMA_EPART);
     LIE(part_count, 0, PMA_EPART);
-    LIE(part_count, 2, PMA_EPART);
+    LIE(part_count, 2, 0);
+    LIE(part_count, PART_MAX + 1, PMA_EPART);
     LIE(page_shift, 12, PMA_ECORRUPT);
     LIE(slot_offset, 1, PMA_ECORRUPT);
     LIE(slot_bytes, g.slot_bytes + PAGE_BYTES, PMA_ECORRUPT);
@@ -346,7 +347,7 @@ static void every_field_is_checked(void)
     LIE(image_bytes, 8, PMA_ECORRUPT);
     LIE(image_bytes, 8196, PMA_ECORRUPT);
     LIE(reserved[0], 1, PMA_ECORRUPT);
-    LIE(reserved[255], 1, PMA_ECORRUPT);
+    LIE(reserved[247], 1, PMA_ECORRUPT);
     LIE(node, UINT32_MAX, 0);
 
     /* A geometry that is right for a capacity that is not: what would overflow would agree with itself. */

@@ -122,7 +122,7 @@ bool check_heap(pma_pool *pool, const char *file, int line)
     static struct pma_type_stats types[PMA_TYPE_MAX];
     struct pma_stats stats = PMA_STATS_INIT;
     struct heap *heap = (struct heap *)(void *)pool;
-    if (!heap->mapping.read_only) {
+    if (!heap->parts[0].mapping.read_only) {
         struct thread_cache *cache = cache_of(heap);
         if (!check(cache != NULL, "a cache to be drained", file, line))
             return false;

@@ -74,7 +74,7 @@ int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks)
     /* Its figures have been settled by opening; the magic is written only by an opener that may. */
     ((struct live_page *)(void *)(snapshot->metadata + LIVE_OFFSET))->head.magic = LIVE_MAGIC;
     snapshot->report = pool->report;
-    snapshot->superblock = heap->superblock;
+    snapshot->superblock = heap->parts[0].superblock;
     snapshot->superblock.recoveries -= snapshot->report.recovered != 0; /* that one is not in the file */
     snapshot->has_superblock = true;
     snapshot->replica_damaged = pool->report.replica_repaired;

@@ -12,20 +12,45 @@
 bool file_named_early;
 uint64_t file_device_bytes = IMAGE_BYTES - FILE_STATE_BYTES;
 
+/* level-LEVEL or level-LEVEL.NUMBER */
+static bool parse(const char *path, unsigned *level, unsigned *number)
+{
+    *level = 0;
+    *number = 0;
+    if (strncmp(path, "level-", 6) != 0 || path[6] < '0' || path[6] >= '0' + (int)LEVELS)
+        return false;
+    *level = (unsigned)(path[6] - '0');
+    if (path[7] == '\0')
+        return true;
+    *number = (unsigned)(path[8] - '0');
+    return path[7] == '.' && *number >= 1 && *number < FILES_MAX && path[9] == '\0';
+}
+
+static unsigned level_of(const struct mapping *m)
+{
+    return (unsigned)(m->path[6] - '0');
+}
+
+static unsigned number_of(const struct mapping *m)
+{
+    return m->path[7] == '.' ? (unsigned)(m->path[8] - '0') : 0;
+}
+
 static struct file_state *state_of(const struct mapping *m)
 {
-    return (struct file_state *)(void *)window_image((unsigned)(m->path[6] - '0'));
+    return (struct file_state *)(void *)window_image(level_of(m)) + number_of(m);
 }
 
 static char *pages_of(const struct mapping *m)
 {
-    return window_image((unsigned)(m->path[6] - '0')) + FILE_STATE_BYTES;
+    return window_image(level_of(m)) + FILE_STATE_BYTES + number_of(m) * FILE_SLOT_BYTES;
 }
 
 static int begin(struct mapping *m, const char *path)
 {
+    unsigned level, number;
     *m = (struct mapping){.fd = -1, .owner = getpid()};
-    if (strncmp(path, "level-", 6) != 0 || path[6] < '0' || path[6] >= '0' + (int)LEVELS || path[7] != '\0')
+    if (!parse(path, &level, &number))
         return pm_fail(PMA_ENOENT, "there is no file %s", path);
     m->path = strdup(path);
     return m->path != NULL ? 0 : pm_fail(PMA_ENOMEM, "no memory to open %s", path);
@@ -80,7 +105,8 @@ int mapping_read(const struct mapping *m, void *buffer, size_t length, uint64_t 
 static int set_length(struct mapping *m, uint64_t bytes)
 {
     struct file_state *state = state_of(m);
-    if (bytes > file_device_bytes || bytes > IMAGE_BYTES - FILE_STATE_BYTES)
+    size_t most = FILES_BYTES - number_of(m) * FILE_SLOT_BYTES;
+    if (bytes > file_device_bytes || bytes > most)
         return pm_fail(PMA_ENOSPC, "no storage for %" PRIu64 " bytes of %s", bytes, m->path);
     if (bytes > state->bytes) {
         uint64_t old = state->bytes;
@@ -125,16 +151,35 @@ uint64_t mapping_storage(const struct mapping *m)
     return state_of(m)->bytes;
 }
 
-int mapping_map(struct mapping *m, size_t length, size_t heap_offset, void *fixed, unsigned flags)
+int mapping_map(struct mapping *m, size_t reserved, size_t length, size_t heap_offset, void *fixed, unsigned flags)
+{
+    if (reserved < length)
+        reserved = length;
+    if (heap_offset != METADATA_BYTES || reserved > FILES_BYTES)
+        return pm_fail(PMA_EINVAL, "%s: a pool of %zu bytes is too large to be tested", m->path, reserved);
+    char *base = window_image(level_of(m)) + FILE_STATE_BYTES;
+    if (fixed != NULL && fixed != base)
+        return pm_fail(PMA_EADDRESS, "%s cannot be mapped at %p", m->path, fixed);
+    m->reservation_length = reserved;
+    return mapping_map_within(m, base, length, heap_offset, flags);
+}
+
+int mapping_map_within(struct mapping *m, char *address, size_t length, size_t heap_offset, unsigned flags)
 {
     (void)flags;
-    if (heap_offset != METADATA_BYTES || length > IMAGE_BYTES - FILE_STATE_BYTES)
-        return pm_fail(PMA_EINVAL, "%s: a pool of %zu bytes is too large to be tested", m->path, length);
-    if (fixed != NULL && fixed != pages_of(m))
-        return pm_fail(PMA_EADDRESS, "%s cannot be mapped at %p", m->path, fixed);
-    m->base = pages_of(m);
+    if (address != pages_of(m))
+        return pm_fail(PMA_EADDRESS, "%s cannot be mapped at %p", m->path, (void *)address);
+    m->base = address;
     m->length = length;
     m->heap_offset = heap_offset;
+    return 0;
+}
+
+int mapping_extend_reservation(struct mapping *m, size_t bytes)
+{
+    if (m->reservation_length + bytes > FILES_BYTES)
+        return pm_fail(PMA_ENOMEM, "no addresses for another part behind %s", m->path);
+    m->reservation_length += bytes;
     return 0;
 }
 
@@ -143,12 +188,8 @@ int mapping_persistence(const struct mapping *m, enum pma_durability wanted, str
     static const enum pma_durability of_platform[] = {[MEDIUM_ADR] = PMA_DURABILITY_FLUSH,
                                                       [MEDIUM_EADR] = PMA_DURABILITY_FENCE,
                                                       [MEDIUM_MSYNC] = PMA_DURABILITY_MSYNC};
-    pm->durability = wanted != PMA_DURABILITY_AUTO ? wanted : of_platform[medium_options.platform];
-    pm->metadata = m->base;
-    pm->metadata_end = m->base + m->heap_offset;
-    pm->alias = 0;
-    pm->end = m->base + m->length;
-    atomic_init(&pm->error, 0);
+    pm_add_range(pm, m->base, m->base + m->heap_offset, 0,
+                 wanted != PMA_DURABILITY_AUTO ? wanted : of_platform[medium_options.platform]);
     return 0;
 }
 
@@ -165,8 +206,16 @@ int mapping_seal(struct mapping *m)
 
 int mapping_link(struct mapping *m)
 {
-    medium_durable_all((unsigned)(m->path[6] - '0'));
+    medium_durable_all(level_of(m));
     state_of(m)->named = 1;
+    medium_durable(&state_of(m)->named, sizeof state_of(m)->named);
+    m->linked = true;
+    return 0;
+}
+
+int mapping_unlink(struct mapping *m)
+{
+    state_of(m)->named = 0;
     medium_durable(&state_of(m)->named, sizeof state_of(m)->named);
     return 0;
 }

@@ -10,7 +10,8 @@
  *     truncate   1. length, not durable               crash: either; so until the length is next made durable
  *     punch      1. zeroes, not durable               crash: any of it
  *
- * The path of the pool on level k is "level-k"; file.c has the functions of pm/mapping.h over it.
+ * The path of the pool on level k is "level-k"; further parts of it are "level-k.1" and so on, and lie in the image where a pool
+ * has its parts, if the first is not larger than a slot. file.c has the functions of pm/mapping.h over them.
  */
 #ifndef FUZZ_FILE_H
 #define FUZZ_FILE_H
@@ -22,7 +23,12 @@ struct file_state {
     uint64_t named;
     uint64_t padding[7];
     uint64_t bytes;
+    uint64_t more_padding[7];
 };
+
+#define FILES_MAX 4u                         /* of a pool */
+#define FILE_SLOT_BYTES ((size_t)4 << 20)    /* from the start of one to the start of the next */
+#define FILES_BYTES (IMAGE_BYTES - FILE_STATE_BYTES) /* of all */
 
 #define FILE_PATHS                                                                                                     \
     {                                                                                                                  \

@@ -144,7 +144,7 @@ static void check_statistics(pma_pool *pool, const struct reached *reached)
     if (stats.pages_total != stats.pages_free + stats.pages_cached + stats.pages_small + stats.pages_large +
                                  stats.pages_internal + stats.pages_bad)
         oracle_fail(ORACLE_EXACT, "statistics: the pages by state are not the total");
-    const char *fault = page_heap_check(&pool->heap.page_heap);
+    const char *fault = page_heap_check(&pool->heap.parts[0].page_heap);
     if (fault != NULL)
         oracle_fail(ORACLE_EXACT, "page heap: %s", fault);
 }
@@ -216,8 +216,11 @@ static void *another_of(pma_pool *pool, const struct span *span)
 static uint64_t heap_number(const pma_pool *pool, const struct reached *reached)
 {
     uint64_t number = HEAP_NUMBERS;
-    for (uint32_t page = 0; page < pool->heap.page_heap.pages; page++)
-        number = (number ^ pool->heap.table[page]) * UINT64_C(0x9e3779b97f4a7c15) + (number >> 32);
+    for (unsigned i = 0; i < heap_parts(&pool->heap); i++) {
+        const struct part *part = &pool->heap.parts[i];
+        for (uint32_t page = 0; page < part->page_heap.pages; page++)
+            number = (number ^ part->table[page]) * UINT64_C(0x9e3779b97f4a7c15) + (number >> 32);
+    }
     for (unsigned i = 0; i < reached->count; i++)
         number = (number ^ (uintptr_t)(reached->block[i].start - pool->heap.base)) * UINT64_C(0x9e3779b97f4a7c15) +
                  (number >> 32);
@@ -250,7 +253,7 @@ static void check_exhaustion(pma_pool *pool, struct reached *all)
     fill_pages(pool, all);
     struct pma_stats stats = statistics(pool);
     /* The file may end before the capacity where what is left of that is too short, together with the free pages at the end. */
-    uint64_t at_end = page_heap_last_run(&pool->heap.page_heap) + stats.pages_capacity - stats.pages_total;
+    uint64_t at_end = page_heap_last_run(&pool->heap.parts[0].page_heap) + stats.pages_capacity - stats.pages_total;
     if (at_end * PAGE_BYTES >= FILL_BYTES || stats.largest_free_run >= FILL_BYTES)
         oracle_fail(ORACLE_EXHAUSTION,
                     "malloc fails, but %" PRIu64 " of %" PRIu64 " pages are in the file, and %" PRIu64

@@ -7,6 +7,16 @@ void central_init(struct central *central)
     lock_init(&central->lock, LOCK_CENTRAL);
 }
 
+static struct central *central_at(const struct heap *heap, unsigned part, unsigned bin)
+{
+    return &heap->parts[part].lists->centrals[bin];
+}
+
+static unsigned part_of(const struct span *span)
+{
+    return atomic_load_explicit(&span->part, memory_order_relaxed);
+}
+
 static unsigned grade(const struct span *span)
 {
     unsigned used = span->used > 0 ? (unsigned)span->used : 0;
@@ -53,9 +63,9 @@ void span_collect(struct heap *heap, struct span *span)
     }
 }
 
-struct span *central_take(struct heap *heap, unsigned bin, uintptr_t owner)
+struct span *central_take(struct heap *heap, unsigned part, unsigned bin, uintptr_t owner)
 {
-    struct central *central = &heap->centrals[bin];
+    struct central *central = central_at(heap, part, bin);
     if (atomic_load_explicit(&central->stock, memory_order_relaxed) == 0)
         return NULL;
     lock_acquire(&central->lock);
@@ -77,7 +87,8 @@ struct span *central_take(struct heap *heap, unsigned bin, uintptr_t owner)
 
 void central_put_empty(struct heap *heap, struct span *span)
 {
-    struct central *central = &heap->centrals[atomic_load_explicit(&span->bin, memory_order_relaxed)];
+    struct central *central =
+        central_at(heap, part_of(span), atomic_load_explicit(&span->bin, memory_order_relaxed));
     span->place = PLACE_NONE;
     span->cursor = 0;
     atomic_store_explicit(&span->owner, OWNER_DEAD, memory_order_release);
@@ -93,9 +104,10 @@ void central_check(struct heap *heap, struct span *span)
 {
     /* The span may be another incarnation by now. It is in this list exactly if, under the list's lock, its owner says so. */
     unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
-    struct central *central = &heap->centrals[bin];
+    unsigned part = part_of(span);
+    struct central *central = central_at(heap, part, bin);
     lock_acquire(&central->lock);
-    bool empty = atomic_load(&span->owner) == owner_central(bin) && span_all_free(span);
+    bool empty = atomic_load(&span->owner) == owner_central(part, bin) && span_all_free(span);
     if (empty) {
         unlink_partial(central, span);
         atomic_store(&span->owner, OWNER_DEAD);
@@ -110,20 +122,21 @@ void central_check(struct heap *heap, struct span *span)
 void central_put(struct heap *heap, struct span *span)
 {
     unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
-    struct central *central = &heap->centrals[bin];
+    unsigned part = part_of(span);
+    struct central *central = central_at(heap, part, bin);
     span->place = PLACE_NONE;
     lock_acquire(&central->lock);
     link_partial(central, span);
-    atomic_store(&span->owner, owner_central(bin)); /* seq_cst, then look: a free that saw the old owner is seen here */
+    atomic_store(&span->owner, owner_central(part, bin)); /* seq_cst, then look: a free that saw the old owner is seen here */
     bool empty = span_all_free(span);
     lock_release(&central->lock);
     if (empty)
         central_check(heap, span);
 }
 
-struct span *central_take_empties(struct heap *heap, unsigned bin)
+struct span *central_take_empties(struct heap *heap, unsigned part, unsigned bin)
 {
-    struct central *central = &heap->centrals[bin];
+    struct central *central = central_at(heap, part, bin);
     if (atomic_load_explicit(&central->stock, memory_order_relaxed) == 0)
         return NULL;
     lock_acquire(&central->lock);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Central: per bin, the spans that no thread owns. Partial ones are kept by fullness and handed out fullest first, so that
+ * Central: per part and bin, the spans that no thread owns. Partial ones are kept by fullness and handed out fullest first, so that
  * sparse ones drain; empty ones keep their word on the medium and wait for their bin, until somebody needs their pages.
  *
- *     span on a partial list of bin b  <=>  owner = owner_central(b)      changes only under lock b
+ *     span on its part's partial list of bin b  <=>  owner = owner_central(b)      changes only under that list's lock
  */
 #ifndef HEAP_CENTRAL_H
 #define HEAP_CENTRAL_H
@@ -19,18 +19,25 @@ struct central {
     _Atomic uint32_t stock; /* partial and empty spans: 0 saves the lock */
 };
 
+/* What a part has of spans that nobody owns. */
+struct part_lists {
+    struct central centrals[BIN_MAX];
+    struct span *large_kept[LARGE_KEPT_PAGES + 1]; /* freed large spans by pages ([0] is empty); pages lock */
+    uint64_t large_kept_lengths[LARGE_KEPT_PAGES / 64 + 1]; /* bit p: large_kept[p] is not empty */
+};
+
 void central_init(struct central *central);
 
-/* A span for `owner`, partial before empty; NULL if there is none. */
-struct span *central_take(struct heap *heap, unsigned bin, uintptr_t owner);
+/* A span of the part for `owner`, partial before empty; NULL if there is none. */
+struct span *central_take(struct heap *heap, unsigned part, unsigned bin, uintptr_t owner);
 /* From its owner, who has collected it and found it neither full nor empty. */
 void central_put(struct heap *heap, struct span *span);
 /* All blocks free, and the caller owns it or has just unlinked it. */
 void central_put_empty(struct heap *heap, struct span *span);
 /* Somebody completed a word of a span that lay here: if all of it is free now, it becomes an empty one. */
 void central_check(struct heap *heap, struct span *span);
-/* All empty spans of the bin, as a list. */
-struct span *central_take_empties(struct heap *heap, unsigned bin);
+/* All empty spans of the bin in the part, as a list. */
+struct span *central_take_empties(struct heap *heap, unsigned part, unsigned bin);
 
 /* Moves remote frees into the local bits; the caller owns the span, or nobody does, and no bin holds a word of it. Reports
  * blocks freed twice, and takes their second free out of the figures. */

@@ -26,50 +26,90 @@ static void *reserve(size_t bytes)
 
 static size_t page_map_bytes(const struct heap *heap)
 {
-    return (size_t)heap->page_limit * sizeof *heap->page_map;
+    return (size_t)heap->page_room * sizeof *heap->page_map;
 }
 
 static void name_bin(struct heap *heap, unsigned bin, pma_type_id type, unsigned size_class)
 {
     heap->bins[bin].size_class = (uint8_t)size_class;
     heap->bins[bin].type = type;
-    central_init(&heap->centrals[bin]);
+    for (unsigned part = 0; part < heap_parts(heap); part++)
+        central_init(&heap->parts[part].lists->centrals[bin]);
+}
+
+int heap_add_part(struct heap *heap, unsigned index, unsigned flags)
+{
+    struct part *part = &heap->parts[index];
+    part->table = (uint64_t *)(void *)(part->mapping.base + TABLE_OFFSET);
+    part->first_page = (uint32_t)((uint64_t)(part->mapping.base + part->mapping.heap_offset - heap->pages) >> PAGE_SHIFT);
+    part->page_limit = (uint32_t)(part->superblock.capacity_pages + part->superblock.reserve_pages);
+    part->lists = reserve(sizeof *part->lists);
+    if (part->lists == NULL)
+        return pm_fail(PMA_ENOMEM, "no address space for the lists of %s", part->mapping.path);
+    for (unsigned bin = 0; bin < atomic_load_explicit(&heap->bin_count, memory_order_relaxed); bin++)
+        central_init(&part->lists->centrals[bin]);
+    int error = page_heap_init(&part->page_heap, &part->mapping, heap->page_map + part->first_page, part->first_page,
+                               part->page_limit);
+    part->page_heap.prefault = (flags & PMA_PREFAULT) != 0;
+    return error;
+}
+
+/* Pages that the address range may come to hold: as many again as there are, for parts that are added, with their metadata. */
+
+static void size_tables(struct heap *heap)
+{
+    const struct superblock *last = &heap->parts[heap_parts(heap) - 1].superblock;
+    uint64_t bytes = last->slot_offset + last->slot_bytes - heap->parts[0].superblock.heap_offset;
+    uint64_t another = bytes + heap->parts[0].superblock.heap_offset + HEAP_ALIGN;
+    uint64_t room = bytes + another < RANGE_MAX ? bytes + another : RANGE_MAX;
+    atomic_store_explicit(&heap->page_limit, (uint32_t)(bytes >> PAGE_SHIFT), memory_order_relaxed);
+    heap->page_room = (uint32_t)(room >> PAGE_SHIFT);
 }
 
 int heap_init(struct heap *heap, unsigned flags)
 {
-    heap->base = heap->mapping.base;
-    heap->pages = heap->base + heap->mapping.heap_offset;
-    heap->table = (uint64_t *)(void *)(heap->base + TABLE_OFFSET);
-    heap->page_limit = (uint32_t)(heap->superblock.capacity_pages + heap->superblock.reserve_pages);
-    heap->tag = (uint16_t)heap->superblock.pointer_tag;
+    heap->base = heap->parts[0].mapping.base;
+    heap->pages = heap->base + heap->parts[0].mapping.heap_offset;
+    heap->tag = (uint16_t)heap->parts[0].superblock.pointer_tag;
     heap->hardened = (flags & PMA_HARDENED) != 0;
+    size_tables(heap);
+    lock_init(&heap->pages_lock, LOCK_PAGES);
     lock_init(&heap->types_lock, LOCK_TYPES);
     lock_init(&heap->caches_lock, LOCK_CACHES);
     arena_init(&heap->arena);
     heap->page_map = reserve(page_map_bytes(heap));
-    if (heap->page_map != NULL && heap->superblock.heap_pages >= PAGE_MAP_HUGE_FROM)
-        (void)madvise(heap->page_map, (size_t)heap->superblock.heap_pages * sizeof *heap->page_map, MADV_HUGEPAGE);
+    if (heap->page_map != NULL && heap->parts[0].superblock.heap_pages >= PAGE_MAP_HUGE_FROM)
+        (void)madvise(heap->page_map, (size_t)heap->parts[0].superblock.heap_pages * sizeof *heap->page_map, MADV_HUGEPAGE);
     heap->bins = reserve(BIN_MAX * sizeof *heap->bins);
     heap->typed_bins = reserve(PMA_TYPE_MAX * sizeof *heap->typed_bins);
-    heap->centrals = reserve(BIN_MAX * sizeof *heap->centrals);
-    if (heap->page_map == NULL || heap->bins == NULL || heap->typed_bins == NULL || heap->centrals == NULL)
-        return pm_fail(PMA_ENOMEM, "no address space for the tables of a heap of %u pages", heap->page_limit);
+    if (heap->page_map == NULL || heap->bins == NULL || heap->typed_bins == NULL)
+        return pm_fail(PMA_ENOMEM, "no address space for the tables of a heap of %u pages", heap->page_room);
+    for (unsigned part = 0; part < heap_parts(heap); part++) {
+        int error = heap_add_part(heap, part, flags);
+        if (error != 0)
+            return error;
+    }
     for (unsigned class = 0; class < SIZE_CLASS_COUNT; class ++) {
         name_bin(heap, BIN_CONSERVATIVE + class, PMA_TYPE_CONSERVATIVE, class);
         name_bin(heap, BIN_LEAF + class, PMA_TYPE_LEAF, class);
     }
     atomic_store(&heap->bin_count, BIN_TYPED);
-    int error = page_heap_init(&heap->page_heap, &heap->mapping, &heap->pm, heap->page_map, heap->page_limit);
-    heap->page_heap.prefault = (flags & PMA_PREFAULT) != 0;
-    return error;
+    return 0;
+}
+
+void heap_drop_part(struct heap *heap, unsigned index)
+{
+    struct part *part = &heap->parts[index];
+    page_heap_destroy(&part->page_heap);
+    if (part->lists != NULL)
+        munmap(part->lists, sizeof *part->lists);
+    part->lists = NULL;
 }
 
 void heap_destroy(struct heap *heap)
 {
-    page_heap_destroy(&heap->page_heap);
-    if (heap->centrals != NULL)
-        munmap(heap->centrals, BIN_MAX * sizeof *heap->centrals);
+    for (unsigned part = 0; part < heap_parts(heap); part++)
+        heap_drop_part(heap, part);
     if (heap->typed_bins != NULL)
         munmap(heap->typed_bins, PMA_TYPE_MAX * sizeof *heap->typed_bins);
     if (heap->bins != NULL)
@@ -79,6 +119,7 @@ void heap_destroy(struct heap *heap)
     arena_destroy(&heap->arena);
     types_free(&heap->types);
     caches_unmap_spare(heap);
+    lock_destroy(&heap->pages_lock);
     lock_destroy(&heap->types_lock);
     lock_destroy(&heap->caches_lock);
 }
@@ -86,7 +127,7 @@ void heap_destroy(struct heap *heap)
 struct span *heap_span_at(const struct heap *heap, const void *address)
 {
     size_t page = ((uintptr_t)address - (uintptr_t)heap->pages) >> PAGE_SHIFT;
-    if (page >= heap->page_limit)
+    if (page >= atomic_load_explicit(&heap->page_limit, memory_order_relaxed))
         return NULL;
     return page_map_span(atomic_load_explicit(&heap->page_map[page], memory_order_acquire));
 }
@@ -146,78 +187,113 @@ void heap_restore_bins(struct heap *heap)
     }
 }
 
-/* Pages to append so that a run of `pages` ends the heap; a free run at the end counts, if it has the alignment. */
-static uint64_t pages_missing(const struct heap *heap, uint32_t pages, uint32_t align)
+/* ---- sums ---- */
+
+uint64_t heap_pages_total(const struct heap *heap)
 {
-    uint64_t end = heap->page_heap.pages;
-    uint64_t start = end - page_heap_last_run(&heap->page_heap);
-    start = (start + align - 1) / align * align;
+    uint64_t sum = 0;
+    for (unsigned part = 0; part < heap_parts(heap); part++)
+        sum += heap->parts[part].page_heap.pages;
+    return sum;
+}
+
+uint64_t heap_pages_free(const struct heap *heap)
+{
+    uint64_t sum = 0;
+    for (unsigned part = 0; part < heap_parts(heap); part++)
+        sum += heap->parts[part].page_heap.free_pages;
+    return sum;
+}
+
+uint64_t heap_pages_capacity(const struct heap *heap)
+{
+    uint64_t sum = 0;
+    for (unsigned part = 0; part < heap_parts(heap); part++)
+        sum += heap->parts[part].superblock.capacity_pages;
+    return sum;
+}
+
+/* ---- growing and shrinking ---- */
+
+/* Pages to append so that a run of `pages` ends the part; a free run at the end counts, if it has the alignment. */
+static uint64_t pages_missing(const struct page_heap *page_heap, uint32_t pages, uint32_t align)
+{
+    uint64_t end = page_heap->pages;
+    uint64_t start = page_heap->first + end - page_heap_last_run(page_heap);
+    start = (start + align - 1) / align * align - page_heap->first;
     return start + pages > end ? start + pages - end : 0;
 }
 
 /* Storage for the last `backed` of the `pages` pages that are appended: what only fills up to an alignment gets none yet. */
-static int allocate_pages(struct heap *heap, uint64_t first, uint64_t pages, uint64_t backed)
+static int allocate_pages(struct part *part, uint64_t first, uint64_t pages, uint64_t backed)
 {
-    int error = mapping_allocate(&heap->mapping, TABLE_OFFSET + first * 8, pages * 8);
+    struct mapping *mapping = &part->mapping;
+    int error = mapping_allocate(mapping, TABLE_OFFSET + first * 8, pages * 8);
     if (error != 0)
         return error;
     uint64_t from = first + pages - backed;
-    return mapping_allocate(&heap->mapping, heap->mapping.heap_offset + from * PAGE_BYTES, backed * PAGE_BYTES);
+    return mapping_allocate(mapping, mapping->heap_offset + from * PAGE_BYTES, backed * PAGE_BYTES);
 }
 
 /* The words of pages that the file did not have are zero, unless the medium was damaged there: nobody has looked before. */
-static void clear_words(struct heap *heap, uint64_t first, uint64_t pages)
+static void clear_words(struct pm *pm, struct part *part, uint64_t first, uint64_t pages)
 {
     bool any = false;
     for (uint64_t page = first; page < first + pages; page++) {
-        if (heap->table[page] != 0) {
-            pm_store8(&heap->pm, &heap->table[page], 0);
-            pm_flush(&heap->pm, &heap->table[page], sizeof *heap->table);
+        if (part->table[page] != 0) {
+            pm_store8(pm, &part->table[page], 0);
+            pm_flush(pm, &part->table[page], sizeof *part->table);
             any = true;
         }
     }
     if (any)
-        pm_drain(&heap->pm);
+        pm_drain(pm);
 }
 
-int heap_grow(struct heap *heap, uint32_t pages, uint32_t align, bool internal)
+/* What a part grows by at once, in pages, if `need` is what it must. */
+static uint64_t growth_step(uint64_t pages, uint64_t need, uint64_t room, uint32_t align)
 {
-    struct page_heap *page_heap = &heap->page_heap;
-    uint64_t limit = internal ? heap->page_limit : heap->superblock.capacity_pages;
-    uint64_t room = limit > page_heap->pages ? limit - page_heap->pages : 0;
-    uint64_t need = pages_missing(heap, pages, align);
-    if (need > room)
-        return pm_fail(PMA_ENOMEM, "the pool's capacity of %" PRIu64 " bytes is used up: no run of %u pages left",
-                       heap->superblock.capacity_pages * PAGE_BYTES, pages);
-    uint64_t step = page_heap->pages / GROW_DIVISOR;
+    uint64_t step = pages / GROW_DIVISOR;
     step = step < GROW_MIN_PAGES ? GROW_MIN_PAGES : step > GROW_MAX_PAGES ? GROW_MAX_PAGES : step;
-    step = step < need || align > 1 ? need : step > room ? room : step;
+    return step < need || align > 1 ? need : step > room ? room : step;
+}
 
+int heap_grow(struct heap *heap, unsigned number, uint32_t pages, uint32_t align, bool internal)
+{
+    struct part *part = &heap->parts[number];
+    struct page_heap *page_heap = &part->page_heap;
+    uint64_t limit = internal ? part->page_limit : part->superblock.capacity_pages;
+    uint64_t room = limit > page_heap->pages ? limit - page_heap->pages : 0;
+    uint64_t need = pages_missing(page_heap, pages, align);
+    if (need > room)
+        return pm_fail(PMA_ENOMEM, "the capacity of %s, %" PRIu64 " bytes, is used up: no run of %u pages left",
+                       part->mapping.path, part->superblock.capacity_pages * PAGE_BYTES, pages);
+    uint64_t step = growth_step(page_heap->pages, need, room, align);
     uint64_t first = page_heap->pages, backed = align > 1 && step > pages ? pages : step;
-    int error = allocate_pages(heap, first, step, backed);
+    int error = allocate_pages(part, first, step, backed);
     if (error == PMA_ENOSPC && step > need) {
         backed = step = need;
-        error = allocate_pages(heap, first, step, backed);
+        error = allocate_pages(part, first, step, backed);
     }
     if (error != 0)
         return error;
-    clear_words(heap, first, step);
-    heap->superblock.heap_pages = first + step;
-    superblock_commit(&heap->pm, heap->base, &heap->superblock);
+    clear_words(&heap->pm, part, first, step);
+    part->superblock.heap_pages = first + step;
+    superblock_commit(&heap->pm, part->mapping.base, &part->superblock);
     page_heap_extend(page_heap, (uint32_t)step);
     page_heap_has_storage(page_heap, (uint32_t)(first + step - backed), (uint32_t)backed);
-    mapping_populate(&heap->mapping, &heap->pm, heap->mapping.heap_offset + (first + step - backed) * PAGE_BYTES,
+    mapping_populate(&part->mapping, &heap->pm, part->mapping.heap_offset + (first + step - backed) * PAGE_BYTES,
                      backed * PAGE_BYTES, page_heap->prefault);
     atomic_fetch_add_explicit(&heap->growths, 1, memory_order_relaxed);
     return 0;
 }
 
-int heap_shrink(struct heap *heap, uint32_t pages)
+int heap_shrink(struct heap *heap, unsigned number, uint32_t pages)
 {
-    struct page_heap *page_heap = &heap->page_heap;
-    uint32_t cut = page_heap->pages - pages;
-    heap->superblock.heap_pages = pages;
-    superblock_commit(&heap->pm, heap->base, &heap->superblock);
-    page_heap_cut(page_heap, cut);
-    return mapping_truncate(&heap->mapping, heap->mapping.heap_offset + (uint64_t)pages * PAGE_BYTES);
+    struct part *part = &heap->parts[number];
+    uint32_t cut = part->page_heap.pages - pages;
+    part->superblock.heap_pages = pages;
+    superblock_commit(&heap->pm, part->mapping.base, &part->superblock);
+    page_heap_cut(&part->page_heap, cut);
+    return mapping_truncate(&part->mapping, part->mapping.heap_offset + (uint64_t)pages * PAGE_BYTES);
 }

@@ -7,8 +7,16 @@
  *     thread cache (thread_cache.h)   no lock, no flush     small LIFO and one bitmap word per bin
  *     ownership    (ownership.h)      atomics               whose bitmap it is, and how frees from elsewhere come home
  *     central      (central.h)        a lock per bin        spans that no thread owns
- *     span table   (span_table.h)     the page heap lock    spans made and dissolved: the words on the medium
- *     page heap    (page_heap.h)      the page heap lock    runs of pages; the file grows
+ *     span table   (span_table.h)     the pages lock        spans made and dissolved: the words on the medium
+ *     page heap    (page_heap.h)      the pages lock        runs of pages; the file grows
+ *
+ * A pool has a part for each device or memory node, each in a file of its own, one behind the other in one range of addresses.
+ * Pages are numbered through all of it: page p lies at pages + p * PAGE_BYTES, and belongs to the part with
+ *
+ *     first_page <= p < first_page + page_limit
+ *
+ * Each part has its own span table, page heap, central lists and kept spans, and threads have a cache for each part that they
+ * allocate from (placement.h): a block never wanders from one part to another.
  *
  * A bin is a pair (type, size class): all blocks of a span belong to one. Bins 0..67 are conservative, 68..135 leaf
  * blocks, by class (class 0: large); those of registered types follow in the order in which they were first used.
@@ -26,6 +34,7 @@
 
 struct thread_cache;
 struct central;
+struct part_lists;
 
 #define BIN_CONSERVATIVE 0u
 #define BIN_LEAF SIZE_CLASS_COUNT
@@ -45,21 +54,37 @@ struct bin_info {
 /* Large blocks of up to this many pages (2 MiB) wait, when freed, for the next one of their size, their word unchanged. */
 #define LARGE_KEPT_PAGES 256u
 
+struct part {
+    struct mapping mapping;
+    struct superblock superblock; /* as on the medium; changed under the pages lock */
+    struct page_heap page_heap;
+    uint64_t *table;          /* span words of its pages */
+    struct part_lists *lists; /* central.h */
+    uint32_t first_page;      /* pool-wide number of its first page */
+    uint32_t page_limit;      /* pages of its capacity and reserve */
+    int node;                 /* of its memory; -1: unknown */
+    /* Of caches that are gone: see struct pma_part_stats; caches lock. */
+    uint64_t mallocs, remote_mallocs, remote_frees, remote_free_bytes;
+};
+static_assert(PART_MAX <= PM_RANGES, "one range of metadata for each part");
+
 struct heap {
     char *base; /* first: pma_direct reads it */
     char *pages;
     _Atomic uintptr_t *page_map;
-    uint64_t *table;     /* span words */
-    uint32_t page_limit; /* entries of page_map and table */
+    _Atomic uint32_t page_limit; /* pool-wide number behind the last page that there can be */
+    uint32_t page_room;          /* entries of page_map: more than page_limit, for parts that are added later */
     uint16_t tag;
     bool hardened;
     bool settled; /* rebuilt: before that nothing is written to the live page, as the pool may still be refused */
     _Atomic bool disowned; /* in a forked child */
 
     struct pm pm;
-    struct mapping mapping;
-    struct superblock superblock; /* as on the medium; changed under the page heap lock */
-    struct page_heap page_heap;
+    struct part parts[PART_MAX];
+    _Atomic uint32_t part_count;
+    enum pma_placement placement;
+    _Atomic uint32_t turn; /* of the parts, when they are interleaved */
+    struct lock pages_lock;
     struct arena arena;
     struct lock types_lock;
     struct types types;
@@ -67,12 +92,9 @@ struct heap {
     struct bin_info *bins;
     _Atomic uint32_t bin_count;
     uint16_t (*typed_bins)[SIZE_CLASS_COUNT]; /* [PMA_TYPE_MAX]; 0: none yet */
-    struct central *centrals;                 /* [BIN_MAX] */
 
-    struct span *large_kept[LARGE_KEPT_PAGES + 1]; /* freed large spans by pages ([0] is empty); page heap lock */
-    uint64_t large_kept_lengths[LARGE_KEPT_PAGES / 64 + 1]; /* bit p: large_kept[p] is not empty */
     _Atomic uint32_t kept_pages; /* pages in all spans without a block in use, small and large */
-    uint32_t pages_by_kind[8];   /* enum span_kind; page heap lock */
+    uint32_t pages_by_kind[8];   /* enum span_kind; pages lock */
 
     struct lock caches_lock;
     struct thread_cache *caches, *spare_caches; /* of threads that live, and of some that have ended */
@@ -83,9 +105,46 @@ struct heap {
     _Atomic uint64_t growths;
 };
 
-/* Sets up everything over a mapping that holds a valid superblock: no spans yet, the page heap empty. 0 or PMA_ENOMEM. */
+/* Sets up everything over mappings that hold valid superblocks: no spans yet, the page heaps empty. 0 or PMA_ENOMEM. */
 int heap_init(struct heap *heap, unsigned flags);
 void heap_destroy(struct heap *heap);
+/* The same for part `index` alone, which is mapped; heap_init did it for those that there were. PMA_ENOMEM. */
+int heap_add_part(struct heap *heap, unsigned index, unsigned flags);
+/* Its end, whatever was set up. */
+void heap_drop_part(struct heap *heap, unsigned index);
+
+static inline unsigned heap_parts(const struct heap *heap)
+{
+    return atomic_load_explicit(&heap->part_count, memory_order_acquire);
+}
+
+/* The number of the part that a page lies in, or would. */
+static inline unsigned heap_part_of_page(const struct heap *heap, uint32_t page)
+{
+    unsigned part = heap_parts(heap) - 1;
+    while (part > 0 && page < heap->parts[part].first_page)
+        part--;
+    return part;
+}
+
+/* The word of a page in its part's span table. */
+static inline uint64_t *heap_word(const struct heap *heap, uint32_t page)
+{
+    const struct part *part = &heap->parts[heap_part_of_page(heap, page)];
+    return &part->table[page - part->first_page];
+}
+
+/* What page numbers of all parts are below now: walks end there. */
+static inline uint32_t heap_end(const struct heap *heap)
+{
+    const struct part *last = &heap->parts[heap_parts(heap) - 1];
+    return last->first_page + last->page_heap.pages;
+}
+
+/* Sums over all parts. */
+uint64_t heap_pages_total(const struct heap *heap);
+uint64_t heap_pages_free(const struct heap *heap);
+uint64_t heap_pages_capacity(const struct heap *heap);
 
 /* The span that the address lies in, or NULL. Any address. */
 struct span *heap_span_at(const struct heap *heap, const void *address);
@@ -95,14 +154,14 @@ unsigned heap_bin(struct heap *heap, pma_type_id type, unsigned size_class);
 /* At open: numbers the typed bins as they were, so that their figures of all time go on; forgets what makes no sense. */
 void heap_restore_bins(struct heap *heap);
 
-/* Appends to the file so that a run of `pages` fits, within the capacity (for internal spans: and the reserve). Wants the
- * page heap lock. 0, PMA_ENOMEM (capacity), PMA_ENOSPC.
+/* Appends to the part's file so that a run of `pages` fits, within the capacity (for internal spans: and the reserve). Wants
+ * the pages lock. 0, PMA_ENOMEM (capacity), PMA_ENOSPC.
  *     1. storage for the span table and the heap pages     crash: a longer file, ignored
  *     2. superblock with the new size                      crash: as before, or grown */
-int heap_grow(struct heap *heap, uint32_t pages, uint32_t align, bool internal);
-/* Shortens the file by free pages at its end, to `pages`. Wants the page heap lock.
+int heap_grow(struct heap *heap, unsigned part, uint32_t pages, uint32_t align, bool internal);
+/* Shortens the part's file by free pages at its end, to `pages`. Wants the pages lock.
  *     1. superblock with the new size    crash: a longer file, adopted at open
  *     2. truncate */
-int heap_shrink(struct heap *heap, uint32_t pages);
+int heap_shrink(struct heap *heap, unsigned part, uint32_t pages);
 
 #endif

@@ -1,33 +1,42 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/large.h"
+#include "heap/central.h"
 #include "heap/misuse.h"
 #include "heap/span_table.h"
 #include "pm/error.h"
 #include <inttypes.h>
 
-static int take_or_dissolve(struct heap *heap, uint32_t pages, uint32_t align, uint32_t *page)
+static int take(struct heap *heap, unsigned part, uint32_t pages, uint32_t align, uint32_t *page)
 {
-    int error = page_heap_take(&heap->page_heap, pages, align, page);
-    if (error != 0 && span_dissolve_kept(heap) != 0)
-        error = page_heap_take(&heap->page_heap, pages, align, page);
+    int error = page_heap_take(&heap->parts[part].page_heap, pages, align, page);
+    if (error == 0)
+        *page += heap->parts[part].first_page;
     return error;
 }
 
-int heap_take_pages(struct heap *heap, struct thread_cache *cache, uint32_t pages, uint32_t align, bool internal,
-                    uint32_t *page)
+static int take_or_dissolve(struct heap *heap, unsigned part, uint32_t pages, uint32_t align, uint32_t *page)
 {
-    int error = take_or_dissolve(heap, pages, align, page);
+    int error = take(heap, part, pages, align, page);
+    if (error != 0 && span_dissolve_kept(heap, part) != 0)
+        error = take(heap, part, pages, align, page);
+    return error;
+}
+
+int heap_take_pages(struct heap *heap, unsigned part, struct thread_cache *cache, uint32_t pages, uint32_t align,
+                    bool internal, uint32_t *page)
+{
+    int error = take_or_dissolve(heap, part, pages, align, page);
     if (error != 0 && cache != NULL) {
-        lock_release(&heap->page_heap.lock);
+        lock_release(&heap->pages_lock);
         cache_drain(cache, BIN_NONE);
         cache->scavenge_epoch = atomic_fetch_add_explicit(&heap->scavenge_epoch, 1, memory_order_relaxed) + 1;
-        lock_acquire(&heap->page_heap.lock);
-        error = take_or_dissolve(heap, pages, align, page);
+        lock_acquire(&heap->pages_lock);
+        error = take_or_dissolve(heap, part, pages, align, page);
     }
     if (error != PMA_ENOMEM)
         return error; /* had, or the device is full: a longer file would need as much storage */
-    error = heap_grow(heap, pages, align, internal);
-    return error != 0 ? error : page_heap_take(&heap->page_heap, pages, align, page);
+    error = heap_grow(heap, part, pages, align, internal);
+    return error != 0 ? error : take(heap, part, pages, align, page);
 }
 
 static void count(struct heap *heap, const struct span *span, bool allocated)
@@ -44,20 +53,20 @@ static void count(struct heap *heap, const struct span *span, bool allocated)
  * size classes allow as much; cutting off the rest would cost a flush. */
 #define KEPT_WASTE_DIVISOR 8u
 
-static void note_kept(struct heap *heap, uint32_t pages)
+static void note_kept(struct part_lists *lists, uint32_t pages)
 {
     uint64_t bit = UINT64_C(1) << pages % 64;
-    if (heap->large_kept[pages] != NULL)
-        heap->large_kept_lengths[pages / 64] |= bit;
+    if (lists->large_kept[pages] != NULL)
+        lists->large_kept_lengths[pages / 64] |= bit;
     else
-        heap->large_kept_lengths[pages / 64] &= ~bit;
+        lists->large_kept_lengths[pages / 64] &= ~bit;
 }
 
 /* The smallest length of a kept span from `pages` to `most`; 0 if there is none. */
-static uint32_t kept_length(const struct heap *heap, uint32_t pages, uint32_t most)
+static uint32_t kept_length(const struct part_lists *lists, uint32_t pages, uint32_t most)
 {
     for (uint32_t word = pages / 64; word <= most / 64; word++) {
-        uint64_t lengths = heap->large_kept_lengths[word];
+        uint64_t lengths = lists->large_kept_lengths[word];
         if (word == pages / 64)
             lengths &= ~UINT64_C(0) << pages % 64;
         if (lengths == 0)
@@ -69,20 +78,21 @@ static uint32_t kept_length(const struct heap *heap, uint32_t pages, uint32_t mo
 }
 
 /* The word of a kept span changes only if its bin does. */
-static struct span *take_kept(struct heap *heap, unsigned bin, uint32_t pages, uint32_t align)
+static struct span *take_kept(struct heap *heap, unsigned part, unsigned bin, uint32_t pages, uint32_t align)
 {
+    struct part_lists *lists = heap->parts[part].lists;
     if (pages > LARGE_KEPT_PAGES)
         return NULL;
     uint32_t most = pages + pages / KEPT_WASTE_DIVISOR;
-    uint32_t length = kept_length(heap, pages, most < LARGE_KEPT_PAGES ? most : LARGE_KEPT_PAGES);
-    struct span **link = &heap->large_kept[length];
+    uint32_t length = kept_length(lists, pages, most < LARGE_KEPT_PAGES ? most : LARGE_KEPT_PAGES);
+    struct span **link = &lists->large_kept[length];
     while (*link != NULL && (*link)->page % align != 0)
         link = &(*link)->next;
     struct span *span = *link;
     if (span == NULL)
         return NULL;
     *link = span->next;
-    note_kept(heap, length);
+    note_kept(lists, length);
     atomic_fetch_sub_explicit(&heap->kept_pages, length, memory_order_relaxed);
     if (atomic_load_explicit(&span->bin, memory_order_relaxed) != bin)
         span_rebin_large(heap, span, bin);
@@ -93,15 +103,17 @@ void *large_malloc(struct thread_cache *cache, unsigned bin, size_t bytes, uint3
 {
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
     uint64_t wanted = ((uint64_t)bytes + PAGE_BYTES - 1) >> PAGE_SHIFT;
-    if (bytes > PTRDIFF_MAX || wanted > heap->superblock.capacity_pages) {
-        pm_fail(PMA_ENOMEM, "a block of %zu bytes does not fit a pool with a capacity of %" PRIu64 " bytes", bytes,
-                heap->superblock.capacity_pages * PAGE_BYTES);
+    unsigned part = cache->part;
+    uint64_t capacity = heap->parts[part].superblock.capacity_pages;
+    if (bytes > PTRDIFF_MAX || wanted > capacity) {
+        pm_fail(PMA_ENOMEM, "a block of %zu bytes does not fit a pool with a capacity of %" PRIu64 " bytes%s", bytes,
+                capacity * PAGE_BYTES, heap_parts(heap) > 1 ? " in one part" : "");
         return NULL;
     }
     uint32_t pages = (uint32_t)wanted, page;
-    lock_acquire(&heap->page_heap.lock);
-    struct span *span = take_kept(heap, bin, pages, align);
-    if (span == NULL && heap_take_pages(heap, cache, pages, align, false, &page) == 0) {
+    lock_acquire(&heap->pages_lock);
+    struct span *span = take_kept(heap, part, bin, pages, align);
+    if (span == NULL && heap_take_pages(heap, part, cache, pages, align, false, &page) == 0) {
         span = span_make(heap, bin, page, pages);
         if (span == NULL)
             pm_fail(PMA_ENOMEM, "no DRAM for a span descriptor");
@@ -110,13 +122,13 @@ void *large_malloc(struct thread_cache *cache, unsigned bin, size_t bytes, uint3
         atomic_store(&span->owner, OWNER_LARGE);
         count(heap, span, true);
     }
-    lock_release(&heap->page_heap.lock);
+    lock_release(&heap->pages_lock);
     return span != NULL ? span->start : NULL;
 }
 
 void large_free(struct heap *heap, struct span *span, const void *block)
 {
-    lock_acquire(&heap->page_heap.lock);
+    lock_acquire(&heap->pages_lock);
     const char *wrong = NULL;
     if (span->kind != SPAN_LARGE)
         wrong = "free of an address that belongs to the library";
@@ -128,16 +140,17 @@ void large_free(struct heap *heap, struct span *span, const void *block)
         atomic_store(&span->owner, OWNER_DEAD);
         count(heap, span, false);
         if (span->pages <= LARGE_KEPT_PAGES) {
-            span->next = heap->large_kept[span->pages];
-            heap->large_kept[span->pages] = span;
-            note_kept(heap, span->pages);
+            struct part_lists *lists = heap->parts[atomic_load_explicit(&span->part, memory_order_relaxed)].lists;
+            span->next = lists->large_kept[span->pages];
+            lists->large_kept[span->pages] = span;
+            note_kept(lists, span->pages);
             atomic_fetch_add_explicit(&heap->kept_pages, span->pages, memory_order_relaxed);
         } else {
             span->next = NULL;
             span_dissolve(heap, span);
         }
     }
-    lock_release(&heap->page_heap.lock);
+    lock_release(&heap->pages_lock);
     if (wrong != NULL)
         misuse_report(heap, block, wrong);
 }
@@ -145,11 +158,13 @@ void large_free(struct heap *heap, struct span *span, const void *block)
 /* The pages behind a span; where it ends the heap, the file grows for them. */
 static bool take_behind(struct heap *heap, const struct span *span, uint32_t pages)
 {
-    uint32_t behind = span->page + span->pages;
-    if (page_heap_take_at(&heap->page_heap, behind, pages) == 0)
+    unsigned number = atomic_load_explicit(&span->part, memory_order_relaxed);
+    struct part *part = &heap->parts[number];
+    uint32_t behind = span->page + span->pages - part->first_page;
+    if (page_heap_take_at(&part->page_heap, behind, pages) == 0)
         return true;
-    return behind + page_heap_last_run(&heap->page_heap) == heap->page_heap.pages &&
-           heap_grow(heap, pages, 1, false) == 0 && page_heap_take_at(&heap->page_heap, behind, pages) == 0;
+    return behind + page_heap_last_run(&part->page_heap) == part->page_heap.pages &&
+           heap_grow(heap, number, pages, 1, false) == 0 && page_heap_take_at(&part->page_heap, behind, pages) == 0;
 }
 
 bool large_resize(struct heap *heap, struct span *span, size_t bytes)
@@ -157,15 +172,15 @@ bool large_resize(struct heap *heap, struct span *span, size_t bytes)
     if (bytes <= SIZE_CLASS_MAX_BYTES || bytes > PTRDIFF_MAX)
         return false;
     uint64_t pages = ((uint64_t)bytes + PAGE_BYTES - 1) >> PAGE_SHIFT;
-    lock_acquire(&heap->page_heap.lock);
+    lock_acquire(&heap->pages_lock);
     bool done = pages <= span->pages;
-    if (pages > span->pages && pages < heap->page_limit)
+    if (pages > span->pages && pages < UINT32_MAX)
         done = take_behind(heap, span, (uint32_t)pages - span->pages);
     if (done && pages != span->pages) {
         count(heap, span, false);
         span_resize_large(heap, span, (uint32_t)pages);
         count(heap, span, true);
     }
-    lock_release(&heap->page_heap.lock);
+    lock_release(&heap->pages_lock);
     return done;
 }

@@ -9,15 +9,15 @@
 
 #include "heap/thread_cache.h"
 
-/* A block of the bin (class 0) at a multiple of `align` pages; NULL with a detail. */
+/* A block of the bin (class 0) in the cache's part at a multiple of `align` pages; NULL with a detail. */
 void *large_malloc(struct thread_cache *cache, unsigned bin, size_t bytes, uint32_t align);
 void large_free(struct heap *heap, struct span *span, const void *block);
 /* Resizes in place if the pages behind are free, or not needed; false if the block has to move. */
 bool large_resize(struct heap *heap, struct span *span, size_t bytes);
 
-/* Pages for anyone, by all means: from the runs, by dissolving what is empty, by draining this thread's cache and asking the
- * others to, by growing the file. Wants the page heap lock, which it may release in between. `cache` may be NULL. */
-int heap_take_pages(struct heap *heap, struct thread_cache *cache, uint32_t pages, uint32_t align, bool internal,
-                    uint32_t *page);
+/* Pages of a part for anyone, by all means: from the runs, by dissolving what is empty, by draining this thread's cache and
+ * asking the others to, by growing the file. Wants the pages lock, which it may release in between. `cache` may be NULL. */
+int heap_take_pages(struct heap *heap, unsigned part, struct thread_cache *cache, uint32_t pages, uint32_t align,
+                    bool internal, uint32_t *page);
 
 #endif

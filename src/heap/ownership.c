@@ -76,11 +76,31 @@ void span_hand_on(struct thread_cache *cache, struct span *span)
     }
 }
 
+/* Of another part: the thread frees into it, and has no other use for it. */
+static bool is_foreign(const struct thread_cache *cache, const struct span *span)
+{
+    return atomic_load_explicit(&span->part, memory_order_relaxed) != cache->part;
+}
+
+static void count_remote_free(struct thread_cache *cache, const struct span *span)
+{
+    struct remote_frees *count = &cache->remote_frees[atomic_load_explicit(&span->part, memory_order_relaxed)];
+    uint64_t blocks = atomic_load_explicit(&count->blocks, memory_order_relaxed);
+    uint64_t bytes = atomic_load_explicit(&count->bytes, memory_order_relaxed);
+    uint64_t block_bytes = span->block_bytes != 0 ? span->block_bytes : span->pages * (uint64_t)PAGE_BYTES;
+    atomic_store_explicit(&count->blocks, blocks + 1, memory_order_relaxed);
+    atomic_store_explicit(&count->bytes, bytes + block_bytes, memory_order_relaxed);
+}
+
 /* The span has just become ours, with free blocks in it. */
 static void adopted(struct thread_cache *cache, struct span *span)
 {
     if (span->used == 0) {
         central_put_empty(its_heap(cache), span);
+        return;
+    }
+    if (is_foreign(cache, span)) {
+        span_hand_on(cache, span);
         return;
     }
     struct bin *bin = cache_bin(cache, atomic_load_explicit(&span->bin, memory_order_relaxed));
@@ -245,14 +265,19 @@ void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t entry)
     struct heap *heap = its_heap(cache);
     if (block == NULL)
         return;
+    size_t page = ((uintptr_t)block - (uintptr_t)heap->pages) >> PAGE_SHIFT, limit = heap->page_limit;
+    if (entry == 0 && page < limit) /* perhaps of another part */
+        entry = atomic_load_explicit(&heap->page_map[page], memory_order_relaxed);
     struct span *span = page_map_span(entry);
     if (span == NULL) {
         misuse_report(heap, block,
-                      (uintptr_t)block - (uintptr_t)heap->base < heap->mapping.length
+                      (uintptr_t)block < (uintptr_t)heap->pages + limit * PAGE_BYTES && block >= (void *)heap->base
                           ? "free of an address where no block is"
                           : "free of an address that does not belong to this pool");
         return;
     }
+    if (is_foreign(cache, span))
+        count_remote_free(cache, span);
     if (span->block_bytes == 0) {
         large_free(heap, span, block);
         return;
@@ -267,7 +292,7 @@ void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t entry)
     unsigned room = state & 255;
     if (bin->lifo[room] == block) {
         report_free_already(cache, span, index);
-    } else if (room != 0) { /* the bin was not set up before */
+    } else if (room != 0 && !is_foreign(cache, span)) { /* the bin was not set up before */
         bin->lifo[room - 1] = block;
         atomic_store_explicit(&bin->state, state - 1, memory_order_relaxed);
     } else {

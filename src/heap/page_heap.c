@@ -82,21 +82,27 @@ static void erase(struct page_heap *heap, uint32_t page)
     heap->free_pages -= nodes[page].pages;
 }
 
+/* The next page from `page` on whose pool-wide number is a multiple of `align`. */
+static uint64_t aligned(const struct page_heap *heap, uint64_t page, uint32_t align)
+{
+    return (heap->first + page + align - 1) / align * align - heap->first;
+}
+
 /* The first run in order that holds `pages` pages from a multiple of `align` on; a run long enough for any position is
  * found on the way down, shorter ones that happen to be aligned only on the left spine of the search. */
-static uint32_t find(const struct run_node *nodes, uint32_t tree, uint32_t pages, uint32_t align)
+static uint32_t find(const struct page_heap *heap, uint32_t tree, uint32_t pages, uint32_t align)
 {
+    const struct run_node *nodes = heap->nodes;
     while (tree != RUN_NONE && nodes[tree].pages < pages)
         tree = nodes[tree].right;
     if (tree == RUN_NONE)
         return RUN_NONE;
-    uint32_t found = find(nodes, nodes[tree].left, pages, align);
+    uint32_t found = find(heap, nodes[tree].left, pages, align);
     if (found != RUN_NONE)
         return found;
-    uint64_t start = ((uint64_t)tree + align - 1) / align * align;
-    if (start + pages <= (uint64_t)tree + nodes[tree].pages)
+    if (aligned(heap, tree, align) + pages <= (uint64_t)tree + nodes[tree].pages)
         return tree;
-    return find(nodes, nodes[tree].right, pages, align);
+    return find(heap, nodes[tree].right, pages, align);
 }
 
 /* ---- storage ---- */
@@ -147,15 +153,14 @@ static int ensure_storage(struct page_heap *heap, uint32_t page, uint32_t pages,
 
 /* ---- runs ---- */
 
-int page_heap_init(struct page_heap *heap, struct mapping *mapping, struct pm *pm, _Atomic uintptr_t *page_map,
+int page_heap_init(struct page_heap *heap, struct mapping *mapping, _Atomic uintptr_t *page_map, uint32_t first,
                    uint32_t limit)
 {
     memset(heap, 0, sizeof *heap);
-    lock_init(&heap->lock, LOCK_PAGE_HEAP);
     heap->mapping = mapping;
-    heap->pm = pm;
     heap->page_map = page_map;
     heap->root = RUN_NONE;
+    heap->first = first;
     heap->limit = limit;
     size_t bytes = (size_t)limit * sizeof *heap->nodes, bits = ((size_t)limit + 63) / 64 * 8;
     void *memory =
@@ -172,7 +177,6 @@ void page_heap_destroy(struct page_heap *heap)
     if (heap->storage != NULL)
         munmap(heap->storage, (size_t)heap->limit * sizeof *heap->nodes + ((size_t)heap->limit + 63) / 64 * 8 + 64);
     heap->storage = NULL;
-    lock_destroy(&heap->lock);
 }
 
 /* Cuts [page, page + pages) out of the free run that begins at `run`. */
@@ -216,7 +220,7 @@ static bool find_backed(const struct page_heap *heap, uint32_t pages, uint32_t a
             continue;
         }
         uint64_t end = (uint64_t)page + heap->nodes[page].pages, at = page;
-        while ((at = (at + align - 1) / align * align) + pages <= end) {
+        while ((at = aligned(heap, at, align)) + pages <= end) {
             uint64_t back = at + pages; /* from behind: what lacks storage need not be looked at again */
             while (back > at && has_storage(heap, (uint32_t)(back - 1)))
                 back--;
@@ -234,10 +238,10 @@ static bool find_backed(const struct page_heap *heap, uint32_t pages, uint32_t a
 
 int page_heap_take(struct page_heap *heap, uint32_t pages, uint32_t align, uint32_t *page)
 {
-    uint32_t run = find(heap->nodes, heap->root, pages, align);
+    uint32_t run = find(heap, heap->root, pages, align);
     if (run == RUN_NONE)
         return PMA_ENOMEM;
-    uint32_t start = (uint32_t)(((uint64_t)run + align - 1) / align * align);
+    uint32_t start = (uint32_t)aligned(heap, run, align);
     int error = ensure_storage(heap, start, pages, run + heap->nodes[run].pages);
     if (error == PMA_ENOSPC) {
         learn_storage(heap);

@@ -15,12 +15,12 @@
  * pages that trim has punched out, get theirs when they are next handed out (R6), never by touching them. When the device is
  * full, pages that have theirs are looked for, wherever they are.
  *
- * All functions want the page heap lock.
+ * A part of the pool has one. Pages are counted from the part's first one here, and from the pool's everywhere else.
+ * All functions want the pages lock.
  */
 #ifndef HEAP_PAGE_HEAP_H
 #define HEAP_PAGE_HEAP_H
 
-#include "pm/lock.h"
 #include "pm/mapping.h"
 #include <stdatomic.h>
 
@@ -31,13 +31,12 @@ struct run_node {
 #define RUN_NONE UINT32_MAX
 
 struct page_heap {
-    struct lock lock;
     struct mapping *mapping;
-    struct pm *pm;
     struct run_node *nodes;
     uint64_t *storage; /* bitmap */
     _Atomic uintptr_t *page_map;
     uint32_t root;
+    uint32_t first; /* pool-wide number of the part's first page: what runs are aligned by */
     uint32_t pages; /* in the file */
     uint32_t limit; /* entries of nodes, storage and page_map */
     uint32_t free_pages;
@@ -45,12 +44,12 @@ struct page_heap {
     bool learned; /* the file system was asked where the file has storage */
 };
 
-/* `limit` pages at most. PMA_ENOMEM. The page map is the caller's. */
-int page_heap_init(struct page_heap *heap, struct mapping *mapping, struct pm *pm, _Atomic uintptr_t *page_map,
+/* `limit` pages at most. PMA_ENOMEM. The page map is the caller's, and begins with the part's first page. */
+int page_heap_init(struct page_heap *heap, struct mapping *mapping, _Atomic uintptr_t *page_map, uint32_t first,
                    uint32_t limit);
 void page_heap_destroy(struct page_heap *heap);
 
-/* A run of `pages` at a multiple of `align` pages, with storage. 0, PMA_ENOMEM (no such run), PMA_ENOSPC. */
+/* A run of `pages` at a pool-wide multiple of `align` pages, with storage. 0, PMA_ENOMEM (no such run), PMA_ENOSPC. */
 int page_heap_take(struct page_heap *heap, uint32_t pages, uint32_t align, uint32_t *page);
 /* Takes exactly [page, page + pages), if it is free and has or gets storage. */
 int page_heap_take_at(struct page_heap *heap, uint32_t page, uint32_t pages);

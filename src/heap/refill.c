@@ -11,6 +11,7 @@
 #include "heap/central.h"
 #include "heap/large.h"
 #include "heap/ownership.h"
+#include "heap/placement.h"
 #include "heap/span_table.h"
 #include "pm/error.h"
 #include <errno.h>
@@ -40,17 +41,22 @@ static bool take_word(const struct heap *heap, struct bin *bin, struct span *spa
     return false;
 }
 
-static struct span *new_span(struct heap *heap, struct thread_cache *cache, unsigned index)
+static struct span *new_span(struct heap *heap, struct thread_cache *cache, struct bin *bin)
 {
+    unsigned index = bin->index;
     uint32_t pages = size_classes[heap->bins[index].size_class].pages, page;
     struct span *span = NULL;
-    lock_acquire(&heap->page_heap.lock);
-    if (heap_take_pages(heap, cache, pages, 1, false, &page) == 0) {
+    if (bin->skip != 0) {
+        bin->skip--;
+        return NULL;
+    }
+    lock_acquire(&heap->pages_lock);
+    if (heap_take_pages(heap, cache->part, cache, pages, 1, false, &page) == 0) {
         span = span_make(heap, index, page, pages);
         if (span == NULL)
             pm_fail(PMA_ENOMEM, "no DRAM for a span descriptor");
     }
-    lock_release(&heap->page_heap.lock);
+    lock_release(&heap->pages_lock);
     if (span != NULL)
         atomic_store(&span->owner, (uintptr_t)cache);
     return span;
@@ -63,14 +69,14 @@ static struct span *known_span(struct heap *heap, struct thread_cache *cache, st
         partial_unlink(bin, span);
         return span;
     }
-    return central_take(heap, bin->index, (uintptr_t)cache);
+    return central_take(heap, cache->part, bin->index, (uintptr_t)cache);
 }
 
 static struct span *next_span(struct heap *heap, struct thread_cache *cache, struct bin *bin)
 {
     struct span *span = known_span(heap, cache, bin);
     if (span == NULL)
-        span = new_span(heap, cache, bin->index);
+        span = new_span(heap, cache, bin);
     if (span == NULL) /* draining the cache may have adopted one, and others may have handed one on */
         span = known_span(heap, cache, bin);
     return span;
@@ -109,7 +115,7 @@ static __attribute__((noinline)) bool find_span(struct heap *heap, struct thread
     return true;
 }
 
-void *cache_refill(struct thread_cache *cache, struct bin *bin)
+void *cache_refill_here(struct thread_cache *cache, struct bin *bin)
 {
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
     if (UNLIKELY(bin->block_bytes == 0))
@@ -118,11 +124,20 @@ void *cache_refill(struct thread_cache *cache, struct bin *bin)
     atomic_store_explicit(&bin->refills, refills + 1, memory_order_relaxed);
     if (cache->gathering == bin)
         gather_flush(cache);
-    if (!in_current(heap, bin) && !find_span(heap, cache, bin)) {
-        errno = ENOMEM;
+    if (!in_current(heap, bin) && !find_span(heap, cache, bin))
         return NULL;
-    }
     if (!heap->hardened || refills % 64 == 0) /* a hardened pool comes here for each block, others for a word of them */
         bin_tell(cache, bin);
     return cache_malloc(cache, bin);
+}
+
+void *cache_refill(struct thread_cache *cache, struct bin *bin)
+{
+    void *block = cache_refill_here(cache, bin);
+    if (UNLIKELY(block == NULL)) {
+        block = placement_elsewhere(cache, bin->index);
+        if (block == NULL)
+            errno = ENOMEM;
+    }
+    return block;
 }

@@ -18,7 +18,7 @@
  * Owner (see ownership.h for how it changes):
  *     OWNER_DEAD     empty and on a list of empties, or being made; nobody may free into it
  *     OWNER_FULL     no free block that its last owner knew of, on no list; the first free adopts it
- *     OWNER_CENTRAL  on the central list of its bin, which owner_central(bin) names
+ *     OWNER_CENTRAL  on the central list of its part and bin, which owner_central(part, bin) names
  *     OWNER_LARGE    a large block in use
  *     else           the thread cache that owns it
  */
@@ -33,11 +33,11 @@
 
 enum { OWNER_DEAD = 0, OWNER_FULL = 1, OWNER_CENTRAL = 2, OWNER_LARGE = 3, OWNER_STATES = 4 };
 
-/* A span in central names its bin in the owner word, so that one load tells which list it is on. Caches are aligned, so
- * that the lowest bits tell all cases apart. */
-static inline uintptr_t owner_central(unsigned bin)
+/* A span in central names its list in the owner word, so that one load tells which it is on. Caches are aligned, so that the
+ * lowest bits tell all cases apart. */
+static inline uintptr_t owner_central(unsigned part, unsigned bin)
 {
-    return OWNER_CENTRAL + (uintptr_t)bin * OWNER_STATES;
+    return OWNER_CENTRAL + ((uintptr_t)part * BIN_MAX + bin) * OWNER_STATES;
 }
 static inline bool owner_is_central(uintptr_t owner)
 {
@@ -63,6 +63,7 @@ struct span {
     pma_type_id type;
     uint8_t size_class, kind;
     uint8_t units; /* descriptor size in units of 128 bytes */
+    _Atomic uint8_t part;
     /* The remote word of a span that has only one: a line of its own would double the descriptor. */
     _Alignas(8) _Atomic uint64_t remote_only;
 

@@ -29,6 +29,12 @@ static void unmap_pages(struct heap *heap, uint32_t page, uint32_t pages)
         atomic_store_explicit(&heap->page_map[page + i], 0, memory_order_release);
 }
 
+static void give_pages(struct heap *heap, uint32_t page, uint32_t pages)
+{
+    struct part *part = &heap->parts[heap_part_of_page(heap, page)];
+    page_heap_give(&part->page_heap, page - part->first_page, pages);
+}
+
 struct span *span_restore(struct heap *heap, unsigned bin, uint32_t page, const struct span_word *word)
 {
     struct span *span = arena_take(&heap->arena, word->size_class);
@@ -37,6 +43,7 @@ struct span *span_restore(struct heap *heap, unsigned bin, uint32_t page, const 
     span->start = heap->pages + (size_t)page * PAGE_BYTES;
     span->page = page;
     span->pages = word->pages;
+    atomic_store_explicit(&span->part, (uint8_t)heap_part_of_page(heap, page), memory_order_relaxed);
     span->type = word->type;
     span->kind = (uint8_t)word->kind;
     span->used = (int32_t)span->blocks;
@@ -58,13 +65,13 @@ struct span *span_make(struct heap *heap, unsigned bin, uint32_t page, uint32_t 
     struct span_word word = {info->size_class != 0 ? SPAN_SMALL : SPAN_LARGE, info->size_class, info->type, pages};
     struct span *span = span_restore(heap, bin, page, &word);
     if (span == NULL) {
-        page_heap_give(&heap->page_heap, page, pages);
+        give_pages(heap, page, pages);
         return NULL;
     }
     for (unsigned k = 0; k < span->words; k++)
         atomic_store_explicit(&span->bits[k], span_full_word(span, k), memory_order_relaxed);
     span->used = 0;
-    pm_publish8(&heap->pm, &heap->table[page], word_of(span));
+    pm_publish8(&heap->pm, heap_word(heap, page), word_of(span));
     return span;
 }
 
@@ -74,15 +81,16 @@ uint32_t span_dissolve(struct heap *heap, struct span *list)
         return 0;
     uint32_t pages = 0;
     for (struct span *span = list; span != NULL; span = span->next) {
-        pm_store8(&heap->pm, &heap->table[span->page], 0);
-        pm_flush(&heap->pm, &heap->table[span->page], sizeof *heap->table);
+        uint64_t *word = heap_word(heap, span->page);
+        pm_store8(&heap->pm, word, 0);
+        pm_flush(&heap->pm, word, sizeof *word);
     }
     pm_drain(&heap->pm);
     for (struct span *next; list != NULL; list = next) {
         next = list->next;
         count_pages(heap, list, -1, -(int32_t)list->pages);
         unmap_pages(heap, list->page, list->pages);
-        page_heap_give(&heap->page_heap, list->page, list->pages);
+        give_pages(heap, list->page, list->pages);
         pages += list->pages;
         arena_give(&heap->arena, list);
     }
@@ -101,22 +109,31 @@ static struct span *concatenate(struct span *from, struct span *to)
     return from;
 }
 
-uint32_t span_dissolve_kept(struct heap *heap)
+uint32_t span_dissolve_kept(struct heap *heap, unsigned part)
 {
     if (atomic_load_explicit(&heap->kept_pages, memory_order_relaxed) == 0)
         return 0;
+    struct part_lists *lists = heap->parts[part].lists;
     struct span *list = NULL;
     unsigned bins = atomic_load_explicit(&heap->bin_count, memory_order_acquire);
     for (unsigned bin = 0; bin < bins; bin++)
-        list = concatenate(central_take_empties(heap, bin), list);
+        list = concatenate(central_take_empties(heap, part, bin), list);
     for (unsigned pages = 0; pages <= LARGE_KEPT_PAGES; pages++) {
-        for (struct span *span = heap->large_kept[pages]; span != NULL; span = span->next)
+        for (struct span *span = lists->large_kept[pages]; span != NULL; span = span->next)
             atomic_fetch_sub_explicit(&heap->kept_pages, pages, memory_order_relaxed);
-        list = concatenate(heap->large_kept[pages], list);
-        heap->large_kept[pages] = NULL;
+        list = concatenate(lists->large_kept[pages], list);
+        lists->large_kept[pages] = NULL;
     }
-    memset(heap->large_kept_lengths, 0, sizeof heap->large_kept_lengths);
+    memset(lists->large_kept_lengths, 0, sizeof lists->large_kept_lengths);
     return span_dissolve(heap, list);
+}
+
+uint32_t span_dissolve_all_kept(struct heap *heap)
+{
+    uint32_t pages = 0;
+    for (unsigned part = 0; part < heap_parts(heap); part++)
+        pages += span_dissolve_kept(heap, part);
+    return pages;
 }
 
 void span_resize_large(struct heap *heap, struct span *span, uint32_t pages)
@@ -124,12 +141,12 @@ void span_resize_large(struct heap *heap, struct span *span, uint32_t pages)
     uint32_t old = span->pages;
     span->pages = pages;
     count_pages(heap, span, 0, (int32_t)pages - (int32_t)old);
-    pm_publish8(&heap->pm, &heap->table[span->page], word_of(span));
+    pm_publish8(&heap->pm, heap_word(heap, span->page), word_of(span));
     if (pages > old) {
         map_pages(heap, span, old, pages);
     } else {
         unmap_pages(heap, span->page + pages, old - pages);
-        page_heap_give(&heap->page_heap, span->page + pages, old - pages);
+        give_pages(heap, span->page + pages, old - pages);
     }
 }
 
@@ -139,32 +156,47 @@ void span_rebin_large(struct heap *heap, struct span *span, unsigned bin)
     atomic_store_explicit(&span->bin, (uint16_t)bin, memory_order_relaxed);
     span->type = heap->bins[bin].type;
     count_pages(heap, span, 1, (int32_t)span->pages);
-    pm_publish8(&heap->pm, &heap->table[span->page], word_of(span));
+    pm_publish8(&heap->pm, heap_word(heap, span->page), word_of(span));
     map_pages(heap, span, 0, span->pages);
 }
 
 /* Walks are mostly waiting for descriptors: some spans ahead, if they are as long as this one, the next is asked for. */
 #define SPANS_AHEAD 8u
 
-struct span *span_next(const struct heap *heap, uint32_t *page)
+static void fetch_ahead(const struct heap *heap, const struct span *span, uint32_t end)
 {
-    while (*page < heap->page_heap.pages) {
+    uint64_t ahead = (uint64_t)span->page + (uint64_t)span->pages * SPANS_AHEAD;
+    if (ahead >= end)
+        return;
+    const struct span *next = page_map_span(atomic_load_explicit(&heap->page_map[ahead], memory_order_relaxed));
+    if (next != NULL) {
+        __builtin_prefetch(next);
+        __builtin_prefetch((const char *)next + 64);
+    }
+}
+
+static struct span *next_in_part(const struct heap *heap, const struct part *part, uint32_t *page)
+{
+    uint32_t end = part->first_page + part->page_heap.pages;
+    if (*page < part->first_page)
+        *page = part->first_page;
+    while (*page < end) {
         uintptr_t entry = atomic_load_explicit(&heap->page_map[*page], memory_order_acquire);
         struct span *span = page_map_span(entry);
         if (span != NULL) {
             *page = span->page + span->pages;
-            uint64_t ahead = (uint64_t)span->page + (uint64_t)span->pages * SPANS_AHEAD;
-            if (ahead < heap->page_heap.pages) {
-                const struct span *next =
-                    page_map_span(atomic_load_explicit(&heap->page_map[ahead], memory_order_relaxed));
-                if (next != NULL) {
-                    __builtin_prefetch(next);
-                    __builtin_prefetch((const char *)next + 64);
-                }
-            }
+            fetch_ahead(heap, span, end);
             return span;
         }
-        *page += heap->page_heap.nodes[*page].pages;
+        *page += part->page_heap.nodes[*page - part->first_page].pages;
     }
     return NULL;
+}
+
+struct span *span_next(const struct heap *heap, uint32_t *page)
+{
+    struct span *span = NULL;
+    for (unsigned part = heap_part_of_page(heap, *page); part < heap_parts(heap) && span == NULL; part++)
+        span = next_in_part(heap, &heap->parts[part], page);
+    return span;
 }

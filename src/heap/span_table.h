@@ -14,7 +14,7 @@
  *     growing: the pages behind it are taken; the word with the new length, persist; then used
  *     shrinking: the word with the new length, persist; then the tail goes to the page heap (its words are 0: R3)
  *
- * All functions want the page heap lock.
+ * All functions want the pages lock.
  */
 #ifndef HEAP_SPAN_TABLE_H
 #define HEAP_SPAN_TABLE_H
@@ -29,8 +29,9 @@ struct span *span_restore(struct heap *heap, unsigned bin, uint32_t page, const 
 
 /* Dissolves a list (by next) of spans; gives their descriptors back. Returns the pages. */
 uint32_t span_dissolve(struct heap *heap, struct span *list);
-/* All spans without a block in use, of all bins. */
-uint32_t span_dissolve_kept(struct heap *heap);
+/* All spans of the part without a block in use, of all bins. */
+uint32_t span_dissolve_kept(struct heap *heap, unsigned part);
+uint32_t span_dissolve_all_kept(struct heap *heap); /* of all parts */
 
 /* Changes the length of a large span; when growing, the pages behind it have been taken. */
 void span_resize_large(struct heap *heap, struct span *span, uint32_t pages);

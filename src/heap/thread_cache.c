@@ -3,7 +3,9 @@
 #include "heap/central.h"
 #include "heap/misuse.h"
 #include "heap/ownership.h"
+#include "heap/placement.h"
 #include "pm/error.h"
+#include "pm/topology.h"
 #include <pthread.h>
 #include <sys/mman.h>
 
@@ -23,6 +25,7 @@ static void take_apart(struct thread_cache *cache, struct heap *heap);
 
 static void unmap_cache(struct thread_cache *cache)
 {
+    placement_forget(cache);
     munmap(cache, sizeof *cache);
 }
 
@@ -95,15 +98,22 @@ static struct thread_cache *map_cache(struct heap *heap)
         return NULL;
     struct thread_cache *cache = memory;
     atomic_store_explicit(&cache->heap, heap, memory_order_relaxed);
-    cache->pages = heap->pages;
-    cache->page_limit = heap->page_limit;
-    cache->page_map = heap->page_map;
     for (unsigned i = 0; i <= SIZE_CLASS_FINE_BYTES / 8; i++)
         cache->bin_distance[i] = (uint16_t)((BIN_CONSERVATIVE + size_class_of(i * 8)) * BIN_BYTES);
     return cache;
 }
 
-static struct thread_cache *new_cache(struct heap *heap)
+static void bind(struct thread_cache *cache, const struct heap *heap, unsigned number)
+{
+    const struct part *part = &heap->parts[number];
+    cache->part = number;
+    cache->node = heap_parts(heap) > 1 ? topology_node_of_processor(topology_processor()) : -1;
+    cache->pages = heap->pages + (size_t)part->first_page * PAGE_BYTES;
+    cache->page_limit = part->page_limit;
+    cache->page_map = heap->page_map + part->first_page;
+}
+
+static struct thread_cache *new_cache(struct heap *heap, unsigned part)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, make_exit_key);
@@ -116,6 +126,7 @@ static struct thread_cache *new_cache(struct heap *heap)
             unmap_cache(cache);
         return NULL;
     }
+    bind(cache, heap, part);
     cache->scavenge_epoch = atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
     lock_acquire(&heap->caches_lock);
     cache->previous = NULL;
@@ -128,8 +139,8 @@ static struct thread_cache *new_cache(struct heap *heap)
     return my_caches = cache;
 }
 
-/* This thread's cache for the heap, or NULL. On the way, those whose pool was closed are dropped. */
-static struct thread_cache *find_mine(const struct heap *heap)
+/* This thread's cache for a part of the heap, or NULL. On the way, those whose pool was closed are dropped. */
+static struct thread_cache *find_mine(const struct heap *heap, unsigned part)
 {
     struct thread_cache **link = &my_caches, *found = NULL;
     while (*link != NULL) {
@@ -140,7 +151,7 @@ static struct thread_cache *find_mine(const struct heap *heap)
             unmap_cache(cache);
             continue;
         }
-        if (its == heap)
+        if (its == heap && cache->part == part)
             found = cache;
         link = &cache->next_mine;
     }
@@ -155,20 +166,59 @@ struct thread_cache *cache_switch(struct heap *heap)
     }
     if (atomic_load_explicit(&heap->disowned, memory_order_relaxed)) {
         pm_fail(PMA_EFORKED, "the pool %s was opened by the parent process; a forked child cannot use it",
-                heap->mapping.path);
+                heap->parts[0].mapping.path);
         return NULL;
     }
-    if (heap->mapping.read_only) {
-        pm_fail(PMA_EREADONLY, "the pool %s is open read-only", heap->mapping.path);
+    if (heap->parts[0].mapping.read_only) {
+        pm_fail(PMA_EREADONLY, "the pool %s is open read-only", heap->parts[0].mapping.path);
         return NULL;
     }
-    struct thread_cache *found = find_mine(heap);
-    cache_current = (struct thread_cache *)(void *)&no_cache;
-    if (found == NULL)
-        found = new_cache(heap);
-    if (found != NULL)
-        cache_current = found;
+    if (heap_parts(heap) > 1)
+        return placement_cache(heap);
+    struct thread_cache *found = cache_on_part(heap, 0);
+    cache_current = found != NULL ? found : (struct thread_cache *)(void *)&no_cache;
     return found;
+}
+
+struct thread_cache *cache_known(const struct heap *heap, unsigned part)
+{
+    return find_mine(heap, part);
+}
+
+struct thread_cache *cache_on_part(struct heap *heap, unsigned part)
+{
+    struct thread_cache *found = find_mine(heap, part);
+    return found != NULL ? found : new_cache(heap, part);
+}
+
+bool caches_elsewhere(const struct heap *heap, int node)
+{
+    bool elsewhere = false;
+    for (const struct thread_cache *cache = my_caches; cache != NULL; cache = cache->next_mine)
+        elsewhere |= atomic_load_explicit(&cache->heap, memory_order_acquire) == heap && cache->node != node;
+    return elsewhere;
+}
+
+void cache_no_more_current(const struct thread_cache *cache)
+{
+    if (cache_current == cache)
+        cache_current = (struct thread_cache *)(void *)&no_cache;
+}
+
+void caches_leave(struct heap *heap)
+{
+    lock_acquire(&caches_lock);
+    for (struct thread_cache **link = &my_caches; *link != NULL;) {
+        struct thread_cache *cache = *link;
+        if (atomic_load_explicit(&cache->heap, memory_order_relaxed) == heap) {
+            *link = cache->next_mine;
+            keep_cache(cache, heap);
+        } else {
+            link = &cache->next_mine;
+        }
+    }
+    lock_release(&caches_lock);
+    pthread_setspecific(exit_key, my_caches);
 }
 
 void bin_prepare(struct thread_cache *cache, unsigned index)
@@ -319,9 +369,51 @@ static void reset_figures(struct bin *bin)
     atomic_store_explicit(&bin->state, bin->capacity, memory_order_relaxed);
     atomic_store_explicit(&bin->taken, 0, memory_order_relaxed);
     atomic_store_explicit(&bin->released, 0, memory_order_relaxed);
+    bin->skip = 0;
     atomic_store_explicit(&bin->refills, 0, memory_order_relaxed);
     atomic_store_explicit(&bin->told_mallocs, 0, memory_order_relaxed);
     atomic_store_explicit(&bin->told_inuse, 0, memory_order_relaxed);
+}
+
+static uint64_t mallocs_of(const struct thread_cache *cache, unsigned bins)
+{
+    uint64_t sum = 0;
+    for (unsigned index = 0; index < bins; index++) {
+        uint64_t mallocs;
+        int64_t inuse;
+        bin_figures(&cache->bins[index], &mallocs, &inuse);
+        sum += mallocs;
+    }
+    return sum;
+}
+
+/* The part goes on counting where the cache ends; that counts from zero for whoever has it next. */
+static void leave_counts(struct thread_cache *cache, struct heap *heap, unsigned bins)
+{
+    struct part *its = &heap->parts[cache->part];
+    its->mallocs += mallocs_of(cache, bins);
+    its->remote_mallocs += atomic_exchange_explicit(&cache->remote_mallocs, 0, memory_order_relaxed);
+    for (unsigned part = 0; part < heap_parts(heap); part++) {
+        struct remote_frees *frees = &cache->remote_frees[part];
+        heap->parts[part].remote_frees += atomic_exchange_explicit(&frees->blocks, 0, memory_order_relaxed);
+        heap->parts[part].remote_free_bytes += atomic_exchange_explicit(&frees->bytes, 0, memory_order_relaxed);
+    }
+}
+
+struct cache_counts caches_count(struct heap *heap, unsigned number)
+{
+    const struct part *part = &heap->parts[number];
+    unsigned bins = bins_in_use(heap);
+    struct cache_counts sum = {part->mallocs, part->remote_mallocs, part->remote_frees, part->remote_free_bytes};
+    for (const struct thread_cache *cache = heap->caches; cache != NULL; cache = cache->next) {
+        sum.remote_frees += atomic_load_explicit(&cache->remote_frees[number].blocks, memory_order_relaxed);
+        sum.remote_free_bytes += atomic_load_explicit(&cache->remote_frees[number].bytes, memory_order_relaxed);
+        if (cache->part != number)
+            continue;
+        sum.mallocs += mallocs_of(cache, bins);
+        sum.remote_mallocs += atomic_load_explicit(&cache->remote_mallocs, memory_order_relaxed);
+    }
+    return sum;
 }
 
 /* First all LIFOs: releasing their blocks may adopt spans into any bin. Then the spans. */
@@ -344,6 +436,7 @@ static void take_apart(struct thread_cache *cache, struct heap *heap)
     }
     lock_acquire(&heap->caches_lock);
     heap->slow_paths += slow_paths_of(cache, bins);
+    leave_counts(cache, heap, bins);
     for (unsigned index = 0; index < bins; index++)
         if (cache->bins[index].block_bytes != 0)
             reset_figures(&cache->bins[index]);
@@ -379,7 +472,7 @@ void caches_forget(struct heap *heap)
         atomic_store_explicit(&cache->heap, NO_HEAP, memory_order_release);
     }
     cache_current = (struct thread_cache *)(void *)&no_cache;
-    find_mine(NULL);
+    find_mine(NULL, 0);
     lock_release(&caches_lock);
 }
 

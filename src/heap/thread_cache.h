@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The thread cache: one per thread and pool. This is the hot path.
+ * The thread cache: one per thread and part that it allocates from. This is the hot path.
  *
  *     malloc   1. pop the bin's LIFO                     free   1. the block's bin, from the page map
  *              2. the lowest bit of the bin's word              2. one multiplication says which block it is, and whether it
@@ -74,7 +74,8 @@ struct bin {
     _Atomic uint64_t refills;      /* mallocs that found neither an address nor a bit */
     _Atomic uint64_t told_mallocs; /* what the live page knows */
     _Atomic int64_t told_inuse;
-    uint64_t padding[5];
+    uint64_t skip; /* refills that shall not look for pages again: the part had none (placement.c) */
+    uint64_t padding[4];
 };
 static_assert(offsetof(struct bin, lifo) == 64 && sizeof(struct bin) == BIN_BYTES, "its hot line, and the page map");
 
@@ -87,11 +88,18 @@ static_assert(SPAN_WORDS_MAX <= SPAN_ALIGN, "the number of a word");
 
 struct thread_cache {
     _Atomic(struct heap *) heap; /* no pool's once the pool is closed */
+    /* Those of its part: a block of another part looks like none at all to the hot path. */
     char *pages;
     size_t page_limit;
     _Atomic uintptr_t *page_map;
 
+    uint32_t part;
+    int node;                /* that its thread was on when it got the cache */
     uint32_t scavenge_epoch;
+    _Atomic uint64_t remote_mallocs; /* see struct pma_part_stats */
+    struct remote_frees {
+        _Atomic uint64_t blocks, bytes;
+    } remote_frees[PART_MAX]; /* into each other part */
     struct bin *gathering; /* the one bin that gathers frees, or NULL: more of them would pin a span each */
     struct thread_cache *next, *previous; /* of this pool; its caches_lock */
     struct thread_cache *next_mine;       /* of this thread */
@@ -105,9 +113,20 @@ struct thread_cache {
 extern _Thread_local struct thread_cache *cache_current
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
-/* Makes the cache of this thread for this pool the current one, creating it if need be. NULL with a detail: no memory, a
- * NULL pool, one that is open read-only, or one of the parent process. */
+/* Makes the cache of this thread for this pool the current one, creating it if need be; of a pool of several parts, the one
+ * that the next block is to come from, and it is not made current: the next call comes here again, as the thread may have
+ * moved. NULL with a detail: no memory, a NULL pool, one that is open read-only, or one of the parent process. */
 struct thread_cache *cache_switch(struct heap *heap);
+/* This thread's cache for a part, creating it if need be; NULL with a detail. */
+struct thread_cache *cache_on_part(struct heap *heap, unsigned part);
+/* The same, or NULL if this thread has none. */
+struct thread_cache *cache_known(const struct heap *heap, unsigned part);
+/* Whether this thread got one of its caches for the heap on another node than this one. */
+bool caches_elsewhere(const struct heap *heap, int node);
+/* The next call of this thread shall look for its cache. */
+void cache_no_more_current(const struct thread_cache *cache);
+/* This thread has moved: it gives up its caches for the heap. */
+void caches_leave(struct heap *heap);
 
 /* Whether this thread's current cache is the heap's. */
 static inline bool cache_is_of(const struct thread_cache *cache, const struct heap *heap)
@@ -131,6 +150,7 @@ static inline struct bin *cache_bin(struct thread_cache *cache, unsigned index)
 }
 
 void *cache_refill(struct thread_cache *cache, struct bin *bin);                     /* refill.c */
+void *cache_refill_here(struct thread_cache *cache, struct bin *bin); /* the same, from its own part only */
 void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t page_entry); /* ownership.c */
 /* A free past the LIFO, and not next to the last one. */
 void cache_release(struct thread_cache *cache, struct bin *bin, struct span *span, uint32_t index);
@@ -228,6 +248,11 @@ void caches_forget(struct heap *heap);
 /* What the caches know and the live page has not been told yet, for one bin: mallocs and blocks in use. Wants the
  * caches lock. */
 void caches_untold(struct heap *heap, unsigned index, uint64_t *mallocs, int64_t *inuse);
+/* What was counted in the caches of a part, of threads that are gone as well. Wants the caches lock. */
+struct cache_counts {
+    uint64_t mallocs, remote_mallocs, remote_frees, remote_free_bytes;
+};
+struct cache_counts caches_count(struct heap *heap, unsigned part);
 /* Mallocs and frees of all threads that left the LIFO and the word, since the pool was opened. */
 uint64_t caches_slow_paths(struct heap *heap);
 

@@ -41,15 +41,26 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is read and
 #define BIN_MAX 4096u /* (type, size class) pairs a pool may use */
 #define TABLE_OFFSET 700416u
 
-/* The pool-wide offset must fit 48 bits, and a span's page count 32. */
+/* Of one part. The pool-wide offset must fit 48 bits, and a page number 32. */
 #define CAPACITY_MAX ((uint64_t)1 << 44)
+/* Of all parts of a pool, in its address range; page numbers stay below the largest one, which means none. */
+#define RANGE_MAX (((uint64_t)1 << 45) - HEAP_ALIGN)
+#define PART_MAX 8u /* parts of a pool: one per device or memory node */
 #define HEAP_MIN ((uint64_t)1 << 18) /* one span of the largest size class */
 
-/* ---- superblock: 512 bytes, the rest of its 4 KiB is zero ---- */
+/* ---- superblock: 512 bytes, then where the parts were last; of a pool of one part the rest of its 4 KiB is zero ---- */
 
 #define SUPERBLOCK_MAGIC UINT64_C(0x314c4f4f50414d50) /* "PMAPOOL1" */
 
-enum superblock_state { STATE_CLEAN = 1, STATE_DIRTY = 2 };
+/*
+ * The state of a pool is that of its part 0, whose commits are the pool's. Of the others, with G the generation of part 0:
+ *
+ *     part 0 clean:  each is clean with G, or opening with G + 1        what it was opened for did not begin
+ *     part 0 dirty:  each has G, whatever its state
+ *
+ * Anything else is not of this time: one of the two files is an older copy.
+ */
+enum superblock_state { STATE_CLEAN = 1, STATE_DIRTY = 2, STATE_OPENING = 3 };
 enum superblock_flags { SUPERBLOCK_FIXED_ADDRESS = 1u << 0 };
 
 struct superblock {
@@ -62,8 +73,8 @@ struct superblock {
     uint32_t flags;          /*  36 */
     uint8_t pool_uuid[16];   /*  40 */
     uint8_t part_uuid[16];   /*  56 */
-    uint32_t part_index;     /*  72  0 */
-    uint32_t part_count;     /*  76  1 */
+    uint32_t part_index;     /*  72 */
+    uint32_t part_count;     /*  76  1..PART_MAX; part 0 decides, others may not know of those added last */
     uint32_t node;           /*  80  NUMA node + 1; 0 unknown */
     uint32_t page_shift;     /*  84  13 */
     uint64_t slot_offset;    /*  88  where this part begins in the pool's address range: 0 for part 0 */
@@ -80,11 +91,20 @@ struct superblock {
     uint64_t opens;          /* 176  times opened for writing */
     uint64_t recoveries;     /* 184 */
     char layout[64];         /* 192  NUL-padded */
-    uint8_t reserved[256];   /* 256  zero */
+    uint64_t generation;     /* 256  raised each time a clean pool is opened for writing */
+    uint8_t reserved[248];   /* 264  zero */
 };
 static_assert(sizeof(struct superblock) == 512, "superblock");
 static_assert(offsetof(struct superblock, slot_offset) == 88, "superblock");
 static_assert(offsetof(struct superblock, layout) == 192, "superblock");
+
+/* Where the parts of the pool were when it was created, or when the last was added: only a hint for who looks for them, as
+ * files may move. PART_MAX of them follow each superblock of a pool of several parts. */
+struct part_hint {
+    uint8_t part_uuid[16];
+    char path[432]; /* NUL-padded; empty: too long, or unknown */
+};
+static_assert(sizeof(struct superblock) + PART_MAX * sizeof(struct part_hint) == SUPERBLOCK_BYTES, "part hints");
 
 /* ---- root table ---- */
 

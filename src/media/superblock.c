@@ -83,8 +83,9 @@ static int check_identity(const struct superblock *sb, const char *path)
         return corrupt(path, "version", sb->version, FORMAT_VERSION);
     if (sb->bytes != sizeof *sb)
         return corrupt(path, "its size", sb->bytes, sizeof *sb);
-    if (sb->state != STATE_CLEAN && sb->state != STATE_DIRTY)
-        return out_of_range(path, "state", sb->state, STATE_CLEAN, STATE_DIRTY);
+    uint32_t last_state = sb->part_index == 0 ? STATE_DIRTY : STATE_OPENING;
+    if (sb->state < STATE_CLEAN || sb->state > last_state)
+        return out_of_range(path, "state", sb->state, STATE_CLEAN, last_state);
     if ((sb->flags & ~(uint32_t)SUPERBLOCK_FIXED_ADDRESS) != 0)
         return corrupt(path, "flags", sb->flags, sb->flags & SUPERBLOCK_FIXED_ADDRESS);
     if (sb->pointer_tag < 1 || sb->pointer_tag > UINT16_MAX)
@@ -102,8 +103,11 @@ static int check_geometry(const struct superblock *sb, const char *path)
     uint64_t low = HEAP_MIN / PAGE_BYTES, high = CAPACITY_MAX / PAGE_BYTES;
     if (sb->page_shift != PAGE_SHIFT)
         return corrupt(path, "page shift", sb->page_shift, PAGE_SHIFT);
-    if (sb->slot_offset != 0)
+    if (sb->part_index == 0 && sb->slot_offset != 0)
         return corrupt(path, "slot offset", sb->slot_offset, 0);
+    if (sb->part_index != 0 && (sb->slot_offset == 0 || sb->slot_offset % HEAP_ALIGN != 0 || sb->slot_offset > RANGE_MAX))
+        return pm_fail(PMA_ECORRUPT, "superblock of %s: slot offset %" PRIu64 " cannot be that of a part", path,
+                       sb->slot_offset);
     /* From here on products of page counts fit 64 bits. */
     if (sb->capacity_pages < low || sb->capacity_pages > high)
         return out_of_range(path, "capacity in pages", sb->capacity_pages, low, high);
@@ -112,7 +116,7 @@ static int check_geometry(const struct superblock *sb, const char *path)
         return corrupt(path, "reserve in pages", sb->reserve_pages, g.reserve_pages);
     if (sb->heap_offset != g.heap_offset)
         return corrupt(path, "heap offset", sb->heap_offset, g.heap_offset);
-    if (sb->slot_bytes != g.slot_bytes)
+    if (sb->slot_bytes != g.slot_bytes || sb->slot_offset + g.slot_bytes > RANGE_MAX)
         return corrupt(path, "slot length", sb->slot_bytes, g.slot_bytes);
     if (sb->heap_pages > g.capacity_pages + g.reserve_pages)
         return out_of_range(path, "heap in pages", sb->heap_pages, 0, g.capacity_pages + g.reserve_pages);
@@ -125,7 +129,7 @@ static int check_geometry(const struct superblock *sb, const char *path)
 /* The image fields outlive the image: only a clean superblock is taken at its word. */
 static int check_image(const struct superblock *sb, const char *path)
 {
-    if (sb->state != STATE_CLEAN || sb->image_bytes == 0)
+    if (sb->state == STATE_DIRTY || sb->image_bytes == 0)
         return 0;
     if (sb->image_page >= sb->heap_pages)
         return pm_fail(PMA_ECORRUPT, "superblock of %s: the shutdown image is at page %" PRIu64 " of %" PRIu64, path,
@@ -141,9 +145,9 @@ static int check_image(const struct superblock *sb, const char *path)
 
 static int check_fields(const struct superblock *sb, uint64_t file_bytes, const char *path)
 {
-    if (sb->part_count != 1 || sb->part_index != 0)
-        return pm_fail(PMA_EPART, "%s is part %" PRIu32 " of %" PRIu32 "; this library knows pools of one part", path,
-                       sb->part_index, sb->part_count);
+    if (sb->part_count < 1 || sb->part_count > PART_MAX || sb->part_index >= sb->part_count)
+        return pm_fail(PMA_EPART, "%s is part %" PRIu32 " of %" PRIu32 "; this library knows pools of up to %u", path,
+                       sb->part_index, sb->part_count, PART_MAX);
     int error = check_identity(sb, path);
     if (error == 0)
         error = check_geometry(sb, path);

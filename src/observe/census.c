@@ -34,8 +34,6 @@ static struct census_block block_of(const struct heap *heap, const struct span *
 
 bool census_find(const struct heap *heap, uint64_t offset, struct census_block *block)
 {
-    if (offset >= heap->mapping.length)
-        return false;
     struct span *span = heap_span_at(heap, heap->base + offset);
     if (span == NULL || (span->kind != SPAN_SMALL && span->kind != SPAN_LARGE))
         return false;
@@ -85,7 +83,7 @@ static uint64_t target_of(const struct heap *heap, const struct type_field *fiel
     case PMA_FIELD_TAGGED:
         return word >> 48 == heap->tag ? word & PMA_OFFSET_MASK : UINT64_MAX;
     case PMA_FIELD_RAW:
-        return word - heap->superblock.base_address;
+        return word - heap->parts[0].superblock.base_address;
     default:
         return at + word;
     }

@@ -60,27 +60,31 @@ static void collect_bins(struct heap *heap, struct pma_stats *stats)
 
 static void collect_pages(struct heap *heap, struct pma_stats *stats)
 {
-    lock_acquire(&heap->page_heap.lock);
-    stats->pages_total = heap->page_heap.pages;
-    stats->pages_capacity = heap->superblock.capacity_pages;
-    stats->pages_free = heap->page_heap.free_pages;
+    lock_acquire(&heap->pages_lock);
+    stats->pages_total = heap_pages_total(heap);
+    stats->pages_capacity = heap_pages_capacity(heap);
+    stats->pages_free = heap_pages_free(heap);
     stats->pages_cached = atomic_load(&heap->kept_pages);
-    uint64_t kept_large = 0;
-    for (unsigned pages = 0; pages <= LARGE_KEPT_PAGES; pages++)
-        for (const struct span *span = heap->large_kept[pages]; span != NULL; span = span->next)
-            kept_large += pages;
+    uint64_t kept_large = 0, largest = 0;
+    for (unsigned part = 0; part < heap_parts(heap); part++) {
+        for (unsigned pages = 0; pages <= LARGE_KEPT_PAGES; pages++)
+            for (const struct span *span = heap->parts[part].lists->large_kept[pages]; span != NULL; span = span->next)
+                kept_large += pages;
+        uint64_t run = page_heap_largest(&heap->parts[part].page_heap);
+        largest = run > largest ? run : largest;
+    }
     stats->pages_large = heap->pages_by_kind[SPAN_LARGE] - kept_large;
     stats->pages_small = heap->pages_by_kind[SPAN_SMALL] - (stats->pages_cached - kept_large);
     stats->pages_internal = heap->pages_by_kind[SPAN_INTERNAL];
     stats->pages_bad = heap->pages_by_kind[SPAN_BAD];
-    stats->largest_free_run = page_heap_largest(&heap->page_heap) * PAGE_BYTES;
-    lock_release(&heap->page_heap.lock);
+    stats->largest_free_run = largest * PAGE_BYTES;
+    lock_release(&heap->pages_lock);
 }
 
 static uint64_t metadata_bytes(struct heap *heap, uint64_t pages)
 {
     /* Tables that are indexed by page are touched only as far as the file reaches. */
-    uint64_t per_page = sizeof *heap->page_map + sizeof *heap->page_heap.nodes;
+    uint64_t per_page = sizeof *heap->page_map + sizeof(struct run_node);
     return atomic_load(&heap->arena.bytes) + pages * per_page;
 }
 
@@ -106,8 +110,12 @@ void stats_collect(struct heap *heap, struct pma_stats *stats)
     }
     collect_bins(heap, stats);
     collect_pages(heap, stats);
-    mapping_size(&heap->mapping, &stats->file_bytes);
-    stats->device_bytes = mapping_storage(&heap->mapping);
+    for (unsigned part = 0; part < heap_parts(heap); part++) {
+        uint64_t bytes = 0;
+        mapping_size(&heap->parts[part].mapping, &bytes);
+        stats->file_bytes += bytes;
+        stats->device_bytes += mapping_storage(&heap->parts[part].mapping);
+    }
     stats->metadata_bytes = metadata_bytes(heap, stats->pages_total);
     pm_counters(&stats->flushes, &stats->fences);
     stats->slow_paths = caches_slow_paths(heap);
@@ -141,13 +149,13 @@ void stats_recount(struct heap *heap, uint64_t *objects, uint64_t *bytes)
 static const char *check_span(const struct heap *heap, struct span *span)
 {
     struct span_word word;
-    if (!span_word_unpack(heap->table[span->page], &word))
+    if (!span_word_unpack(*heap_word(heap, span->page), &word))
         return "a span has no valid word on the medium";
     if (word.kind != (enum span_kind)span->kind || word.pages != span->pages || word.size_class != span->size_class ||
         word.type != span->type)
         return "a span's word on the medium differs from its descriptor";
     for (uint32_t i = 1; i < span->pages; i++)
-        if (heap->table[span->page + i] != 0)
+        if (*heap_word(heap, span->page + i) != 0)
             return "a word inside a span is not zero";
     for (uint32_t i = 0; i < span->pages; i++)
         if (page_map_span(atomic_load(&heap->page_map[span->page + i])) != span)
@@ -168,21 +176,26 @@ static const char *check_span(const struct heap *heap, struct span *span)
 
 const char *heap_check(struct heap *heap)
 {
-    lock_acquire(&heap->page_heap.lock);
-    const char *fault = page_heap_check(&heap->page_heap);
+    lock_acquire(&heap->pages_lock);
+    const char *fault = NULL;
+    for (unsigned part = 0; part < heap_parts(heap) && fault == NULL; part++)
+        fault = page_heap_check(&heap->parts[part].page_heap);
     uint32_t page = 0, end = 0;
     uint64_t in_spans = 0;
     for (struct span *span; fault == NULL && (span = span_next(heap, &page)) != NULL;) {
-        for (; end < span->page; end++)
-            if (heap->table[end] != 0)
+        const struct part *part = &heap->parts[heap_part_of_page(heap, span->page)];
+        for (end = end < part->first_page ? part->first_page : end; end < span->page; end++)
+            if (*heap_word(heap, end) != 0)
                 fault = "a free page has a word on the medium";
         end = span->page + span->pages;
         in_spans += span->pages;
+        if (fault == NULL && end > part->first_page + part->page_heap.pages)
+            fault = "a span reaches beyond its part";
         if (fault == NULL)
             fault = check_span(heap, span);
     }
-    if (fault == NULL && in_spans + heap->page_heap.free_pages != heap->page_heap.pages)
+    if (fault == NULL && in_spans + heap_pages_free(heap) != heap_pages_total(heap))
         fault = "pages in spans and free pages do not add up";
-    lock_release(&heap->page_heap.lock);
+    lock_release(&heap->pages_lock);
     return fault;
 }

@@ -8,7 +8,7 @@
 
 static const char *const names[LOCK_RANKS] = {
     [LOCK_POOLS] = "POOLS", [LOCK_EXIT] = "EXIT",         [LOCK_ROOTS] = "ROOTS",         [LOCK_TYPES] = "TYPES",
-    [LOCK_LANE] = "LANE",   [LOCK_CACHES] = "CACHES",     [LOCK_PAGE_HEAP] = "PAGE_HEAP", [LOCK_CENTRAL] = "CENTRAL",
+    [LOCK_LANE] = "LANE",   [LOCK_CACHES] = "CACHES",     [LOCK_PAGES] = "PAGES", [LOCK_CENTRAL] = "CENTRAL",
     [LOCK_ARENA] = "ARENA", [LOCK_RECOVERY] = "RECOVERY",
 };
 _Static_assert(LOCK_RANKS == 10, "a new rank gets a name here");

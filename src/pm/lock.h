@@ -15,7 +15,7 @@ enum lock_rank {
     LOCK_TYPES,     /* type table and the bin registry */
     LOCK_LANE,      /* one publish lane */
     LOCK_CACHES,    /* list of a pool's thread caches */
-    LOCK_PAGE_HEAP, /* runs of pages, span words, growth */
+    LOCK_PAGES, /* runs of pages, span words, growth */
     LOCK_CENTRAL,   /* spans of one bin that no thread owns */
     LOCK_ARENA,     /* DRAM for descriptors */
     LOCK_RECOVERY,  /* shared mark work */

@@ -58,11 +58,15 @@ int mapping_punch(struct mapping *m, uint64_t offset, uint64_t length);
 bool mapping_next_data(const struct mapping *m, uint64_t offset, uint64_t end, uint64_t *from, uint64_t *to);
 uint64_t mapping_storage(const struct mapping *m); /* bytes the file system has given */
 
-/* Maps `length` bytes with the layout above. `fixed` (or NULL) is the wanted base, a multiple of 2 MiB: PMA_EADDRESS if it is
- * not free. The alignment of the heap is then what `fixed` makes it. Without it, PMA_FIXED_ADDRESS in the flags asks for a place
- * that other processes have free as well. */
-int mapping_map(struct mapping *m, size_t length, size_t heap_offset, void *fixed, unsigned flags);
-/* Fills in `pm` for this mapping, choosing the durability if `wanted` is AUTO. */
+/* Maps `length` bytes with the layout above, and reserves the addresses up to `reserved` behind base for other parts. `fixed`
+ * (or NULL) is the wanted base, a multiple of 2 MiB: PMA_EADDRESS if it is not free. The alignment of the heap is then what
+ * `fixed` makes it. Without it, PMA_FIXED_ADDRESS in the flags asks for a place that other processes have free as well. */
+int mapping_map(struct mapping *m, size_t reserved, size_t length, size_t heap_offset, void *fixed, unsigned flags);
+/* Maps another part at an address that the first one has reserved; its addresses go with those of the first. */
+int mapping_map_within(struct mapping *m, char *address, size_t length, size_t heap_offset, unsigned flags);
+/* Reserves `bytes` more; PMA_ENOMEM if something else is there. */
+int mapping_extend_reservation(struct mapping *m, size_t bytes);
+/* Adds this mapping to `pm`, choosing the durability if `wanted` is AUTO. */
 int mapping_persistence(const struct mapping *m, enum pma_durability wanted, struct pm *pm);
 /* Populates page tables of a heap range for writing, if the medium gains from it or `force`. Never fails. */
 void mapping_populate(const struct mapping *m, const struct pm *pm, size_t offset, size_t length, bool force);
@@ -70,6 +74,8 @@ void mapping_populate(const struct mapping *m, const struct pm *pm, size_t offse
 int mapping_seal(struct mapping *m);
 /* Makes the file durable as it is, then gives it its name, durably (directory fsync). */
 int mapping_link(struct mapping *m);
+/* Takes the name away again, after an error. */
+int mapping_unlink(struct mapping *m);
 /* Unmaps, unlocks and closes; a file that was created and not linked is gone. Harmless on an all-zero mapping, after an
  * error of any function above, and twice. In a forked child the parent keeps its lock and its file. */
 void mapping_close(struct mapping *m);

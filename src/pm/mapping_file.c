@@ -151,6 +151,11 @@ int mapping_link(struct mapping *m)
     return 0;
 }
 
+int mapping_unlink(struct mapping *m)
+{
+    return unlink(m->path) == 0 ? 0 : pm_fail_errno(errno, "cannot remove %s", m->path);
+}
+
 /* ---- opening ---- */
 
 static int check_kind(const struct stat *status, const char *path)

@@ -143,18 +143,19 @@ static void unmap(struct mapping *m)
     m->reservation_length = m->length = 0;
 }
 
-int mapping_map(struct mapping *m, size_t length, size_t heap_offset, void *fixed, unsigned flags)
+static int check_lengths(const struct mapping *m, size_t length, size_t heap_offset)
 {
     if (heap_offset == 0 || heap_offset % MAP_ALIGNMENT != 0 || length <= heap_offset || length > INT64_MAX)
         return pm_fail(PMA_EINVAL, "%s cannot be mapped: %zu bytes with the heap at %zu", m->path, length, heap_offset);
-    int error = fixed != NULL                      ? reserve_fixed(m, length, fixed)
-                : (flags & PMA_FIXED_ADDRESS) != 0 ? reserve_remote(m, length, heap_offset)
-                                                   : reserve_anywhere(m, length, heap_offset);
-    if (error != 0)
-        return error;
-    m->length = m->reservation_length = length;
+    return 0;
+}
+
+/* The addresses at m->base are reserved. */
+static int map_reserved(struct mapping *m, size_t length, size_t heap_offset, unsigned flags)
+{
+    m->length = length;
     m->heap_offset = heap_offset;
-    error = m->read_only ? map_private(m) : map_writable(m);
+    int error = m->read_only ? map_private(m) : map_writable(m);
     if (error == 0)
         error = keep_from_children(m);
     if (error != 0)
@@ -163,6 +164,46 @@ int mapping_map(struct mapping *m, size_t length, size_t heap_offset, void *fixe
         madvise(m->base + heap_offset, length - heap_offset,
                 MADV_HUGEPAGE); /* a wish: not every file system has them */
     return error;
+}
+
+int mapping_map(struct mapping *m, size_t reserved, size_t length, size_t heap_offset, void *fixed, unsigned flags)
+{
+    int error = check_lengths(m, length, heap_offset);
+    if (error != 0)
+        return error;
+    if (reserved < length)
+        reserved = length;
+    error = fixed != NULL                      ? reserve_fixed(m, reserved, fixed)
+            : (flags & PMA_FIXED_ADDRESS) != 0 ? reserve_remote(m, reserved, heap_offset)
+                                               : reserve_anywhere(m, reserved, heap_offset);
+    if (error != 0)
+        return error;
+    m->reservation_length = reserved;
+    return map_reserved(m, length, heap_offset, flags);
+}
+
+int mapping_map_within(struct mapping *m, char *address, size_t length, size_t heap_offset, unsigned flags)
+{
+    int error = check_lengths(m, length, heap_offset);
+    if (error != 0)
+        return error;
+    m->base = address;
+    return map_reserved(m, length, heap_offset, flags);
+}
+
+int mapping_extend_reservation(struct mapping *m, size_t bytes)
+{
+    char *end = m->reservation + m->reservation_length;
+    char *got = mmap(end, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_HERE, -1, 0);
+    if (got != MAP_FAILED && got != end) {
+        munmap(got, bytes);
+        got = MAP_FAILED;
+    }
+    if (got == MAP_FAILED)
+        return pm_fail(PMA_ENOMEM, "no address space behind %s for another part: %zu bytes at %p are taken", m->path, bytes,
+                       (void *)end);
+    m->reservation_length += bytes;
+    return 0;
 }
 
 /* ---- durability ---- */
@@ -195,15 +236,11 @@ int mapping_persistence(const struct mapping *m, enum pma_durability wanted, str
 {
     if ((unsigned)wanted > PMA_DURABILITY_PROCESS)
         return pm_fail(PMA_EINVAL, "there is no durability %u", (unsigned)wanted);
-    if (m->read_only)
-        pm->durability = PMA_DURABILITY_PROCESS; /* nothing is to become durable */
-    else
-        pm->durability = wanted == PMA_DURABILITY_AUTO ? detect(m) : wanted;
-    pm->metadata = m->base;
-    pm->metadata_end = m->base + m->heap_offset;
-    pm->alias = m->alias != NULL ? (ptrdiff_t)((uintptr_t)m->alias - (uintptr_t)m->base) : 0;
-    pm->end = m->base + m->length;
-    atomic_init(&pm->error, 0);
+    ptrdiff_t alias = m->alias != NULL ? (ptrdiff_t)((uintptr_t)m->alias - (uintptr_t)m->base) : 0;
+    enum pma_durability durability = m->read_only                    ? PMA_DURABILITY_PROCESS /* nothing is to become durable */
+                                     : wanted == PMA_DURABILITY_AUTO ? detect(m)
+                                                                     : wanted;
+    pm_add_range(pm, m->base, m->base + m->heap_offset, alias, durability);
     return 0;
 }
 

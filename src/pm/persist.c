@@ -11,7 +11,35 @@
 static void *writable(const struct pm *pm, const void *address)
 {
     char *byte = (char *)(uintptr_t)address;
-    return byte >= pm->metadata && byte < pm->metadata_end ? byte + pm->alias : byte;
+    for (unsigned i = 0; i < pm->range_count; i++)
+        if (byte >= pm->ranges[i].metadata && byte < pm->ranges[i].metadata_end)
+            return byte + pm->ranges[i].alias;
+    return byte;
+}
+
+/* What is enough for one kind of memory is enough for those before it. */
+static int strength(enum pma_durability durability)
+{
+    switch (durability) {
+    case PMA_DURABILITY_PROCESS:
+        return 1;
+    case PMA_DURABILITY_FENCE:
+        return 2;
+    case PMA_DURABILITY_FLUSH:
+        return 3;
+    case PMA_DURABILITY_MSYNC: /* of persistent memory it is a flush */
+        return 4;
+    case PMA_DURABILITY_AUTO:
+        break;
+    }
+    return 0;
+}
+
+void pm_add_range(struct pm *pm, char *metadata, char *metadata_end, ptrdiff_t alias, enum pma_durability durability)
+{
+    pm->ranges[pm->range_count++] = (struct pm_range){metadata, metadata_end, alias};
+    if (strength(durability) > strength(pm->durability))
+        pm->durability = durability;
 }
 
 /* The counters have one writer each, hence no locked instruction. */

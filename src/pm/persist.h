@@ -16,13 +16,22 @@
 
 #define PM_LINE 64u /* bytes that become durable together: a cache line */
 
-struct pm {
-    enum pma_durability durability; /* never AUTO */
-    char *metadata, *metadata_end;  /* the protected range */
-    ptrdiff_t alias;                /* writable address of a metadata byte = its address + alias; 0: written in place */
-    char *end;                      /* end of the pool's reserved address range */
-    _Atomic int error;              /* PMA_EIO once an msync has failed; it stays */
+#define PM_RANGES 8u /* as many as a pool has parts */
+
+struct pm_range {
+    char *metadata, *metadata_end; /* protected */
+    ptrdiff_t alias;               /* writable address of a metadata byte = its address + alias; 0: written in place */
 };
+
+struct pm {
+    enum pma_durability durability; /* never AUTO: the strongest that one of the parts needs */
+    unsigned range_count;
+    struct pm_range ranges[PM_RANGES]; /* one for each part */
+    _Atomic int error;                 /* PMA_EIO once an msync has failed; it stays */
+};
+
+/* For each part when it is mapped, with the durability that it needs; the pm is all zero before the first. */
+void pm_add_range(struct pm *pm, char *metadata, char *metadata_end, ptrdiff_t alias, enum pma_durability durability);
 
 /*
  * Stores. Which one says what a crash may make of it; none is durable yet.

@@ -108,7 +108,7 @@ static char *field_target(const struct heap *heap, const struct type_field *fiel
     case PMA_FIELD_TAGGED:
         return tagged_target(heap, word);
     case PMA_FIELD_RAW:
-        return (char *)((uintptr_t)heap->base + (word - heap->superblock.base_address));
+        return (char *)((uintptr_t)heap->base + (word - heap->parts[0].superblock.base_address));
     default:
         return (char *)((uintptr_t)at + word);
     }
@@ -304,7 +304,7 @@ static void look_around(struct worker *worker)
     uint64_t bytes = atomic_fetch_add_explicit(&marking->bytes, worker->bytes, memory_order_relaxed);
     if (worker->main)
         rebuild_tell(marking->rebuild, PMA_PHASE_MARK, bytes + worker->bytes,
-                     (uint64_t)marking->heap->page_heap.pages * PAGE_BYTES);
+                     heap_pages_total(marking->heap) * PAGE_BYTES);
     worker->bytes = 0;
 }
 
@@ -491,13 +491,10 @@ void mark_clear_weak(struct rebuild *rebuild)
 {
     struct heap *heap = rebuild->heap;
     uint64_t cleared = 0;
-    for (uint32_t page = 0; page < heap->page_heap.pages;) {
-        struct span *span = page_map_span(atomic_load(&heap->page_map[page]));
-        page += span != NULL ? span->pages : heap->page_heap.nodes[page].pages;
-        if (span == NULL || span->type < PMA_TYPE_FIRST || !heap->types.layouts[span->type].weak)
-            continue;
-        cleared += clear_span(heap, span);
-    }
+    uint32_t page = 0;
+    for (struct span *span; (span = span_next(heap, &page)) != NULL;)
+        if (span->type >= PMA_TYPE_FIRST && heap->types.layouts[span->type].weak)
+            cleared += clear_span(heap, span);
     if (cleared != 0)
         pm_drain(&heap->pm);
     rebuild->report.weak_cleared = cleared;

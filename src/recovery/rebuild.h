@@ -47,14 +47,14 @@ void mark(struct rebuild *rebuild);
 /* Nulls weak fields of live objects whose target was not reached. */
 void mark_clear_weak(struct rebuild *rebuild);
 
-/* Reads the shutdown image that the superblock names: what it does not list as free is in use. PMA_ECORRUPT names what is wrong. */
+/* Reads the shutdown images that the superblocks name: what they do not list as free is in use. PMA_ECORRUPT names what is wrong. */
 int image_load(struct rebuild *rebuild);
-/* Writes the shutdown image of a heap whose caches are drained and whose empty spans are dissolved, and names it in
- * heap->superblock. The caller drains, and commits that. Wants the page heap lock.
+/* Writes the shutdown image of a part whose heap's caches are drained and whose empty spans are dissolved, and names it in
+ * its superblock. The caller drains, and commits that. Wants the pages lock.
  *     1. an internal span: its word, flush         crash: dirty; recovery dissolves it, if it is there, as nothing names it
  *     2. the image, flush                          crash: the same
  *     3. (the caller) drain, superblock            crash: before: the same; after: clean */
-int image_write(struct heap *heap);
+int image_write(struct heap *heap, unsigned part);
 
 /* Ends the rebuilding: see above. */
 void settle(struct rebuild *rebuild);

@@ -104,13 +104,13 @@ void settle(struct rebuild *rebuild)
             dead = span;
             rebuild->report.spans_dissolved++;
         }
-        rebuild_tell(rebuild, PMA_PHASE_SWEEP, page, heap->page_heap.pages);
+        rebuild_tell(rebuild, PMA_PHASE_SWEEP, page, heap_end(heap));
     }
-    lock_acquire(&heap->page_heap.lock);
+    lock_acquire(&heap->pages_lock);
     span_dissolve(heap, dead);
-    lock_release(&heap->page_heap.lock);
+    lock_release(&heap->pages_lock);
     settle_figures(heap, rebuild->objects, rebuild->bytes);
     heap->settled = true;
-    rebuild_tell(rebuild, PMA_PHASE_SWEEP, heap->page_heap.pages, heap->page_heap.pages);
+    rebuild_tell(rebuild, PMA_PHASE_SWEEP, heap_end(heap), heap_end(heap));
     rebuild->report.nanoseconds_sweep = rebuild_clock() - began;
 }

@@ -25,19 +25,20 @@ void rebuild_tell(struct rebuild *rebuild, enum pma_phase phase, uint64_t done, 
     rebuild->progress(&progress, rebuild->progress_arg);
 }
 
-static int corrupt_word(const struct heap *heap, uint32_t page, const char *what)
+static int corrupt_word(const struct part *part, uint32_t page, const char *what)
 {
     return pm_fail(PMA_ECORRUPT,
                    "span word at offset %" PRIu64 " of %s (heap page %" PRIu32 ", value %#018" PRIx64 "): %s",
-                   (uint64_t)TABLE_OFFSET + page * UINT64_C(8), heap->mapping.path, page, heap->table[page], what);
+                   (uint64_t)TABLE_OFFSET + page * UINT64_C(8), part->mapping.path, page, part->table[page], what);
 }
 
 /* What must hold of a word, given what the pool knows. */
-static const char *word_fault(const struct heap *heap, uint32_t page, const struct span_word *word)
+static const char *word_fault(const struct heap *heap, const struct part *part, uint32_t page,
+                              const struct span_word *word)
 {
-    if (word->pages > heap->superblock.heap_pages - page)
+    if (word->pages > part->superblock.heap_pages - page)
         return "the span reaches beyond the end of the heap";
-    if (word->kind != SPAN_INTERNAL && (uint64_t)page + word->pages > heap->superblock.capacity_pages)
+    if (word->kind != SPAN_INTERNAL && (uint64_t)page + word->pages > part->superblock.capacity_pages)
         return "the span reaches into the reserve, where only the library's own may lie";
     if (word->type >= heap->types.count)
         return "the type is not registered";
@@ -50,50 +51,64 @@ static const char *word_fault(const struct heap *heap, uint32_t page, const stru
     return least > class->bytes ? "the type is larger than the size class" : NULL;
 }
 
-static int load_span(struct rebuild *rebuild, uint32_t page, uint32_t *pages)
+/* Pages are the part's here. */
+static int load_span(struct rebuild *rebuild, struct part *part, uint32_t page, uint32_t *pages)
 {
     struct heap *heap = rebuild->heap;
     struct span_word word;
-    if (!span_word_unpack(heap->table[page], &word))
-        return corrupt_word(heap, page, "bad check bits or kind");
-    const char *fault = word_fault(heap, page, &word);
+    if (!span_word_unpack(part->table[page], &word))
+        return corrupt_word(part, page, "bad check bits or kind");
+    const char *fault = word_fault(heap, part, page, &word);
     if (fault != NULL)
-        return corrupt_word(heap, page, fault);
+        return corrupt_word(part, page, fault);
     for (uint32_t i = 1; i < word.pages; i++)
-        if (heap->table[page + i] != 0)
-            return corrupt_word(heap, page + i, "a word inside a span is not zero");
+        if (part->table[page + i] != 0)
+            return corrupt_word(part, page + i, "a word inside a span is not zero");
     unsigned bin = heap_bin(heap, word.type, word.size_class);
     if (bin == BIN_NONE)
         return PMA_ENOMEM;
-    if (span_restore(heap, bin, page, &word) == NULL)
+    if (span_restore(heap, bin, part->first_page + page, &word) == NULL)
         return pm_fail(PMA_ENOMEM, "no DRAM for span descriptors");
-    page_heap_has_storage(&heap->page_heap, page, word.pages);
+    page_heap_has_storage(&part->page_heap, page, word.pages);
     *pages = word.pages;
+    return 0;
+}
+
+static int load_part(struct rebuild *rebuild, struct part *part, uint64_t before, uint64_t total)
+{
+    uint32_t end = (uint32_t)part->superblock.heap_pages, run = 0;
+    part->page_heap.pages = end;
+    for (uint32_t page = 0; page < end;) {
+        uint32_t pages = 1;
+        if (part->table[page] != 0) {
+            if (page > run)
+                page_heap_add(&part->page_heap, run, page - run);
+            int error = load_span(rebuild, part, page, &pages);
+            if (error != 0)
+                return error;
+            run = page + pages;
+            rebuild_tell(rebuild, PMA_PHASE_LOAD, before + page, total);
+        }
+        page += pages;
+    }
+    if (end > run)
+        page_heap_add(&part->page_heap, run, end - run);
     return 0;
 }
 
 int table_load(struct rebuild *rebuild)
 {
     struct heap *heap = rebuild->heap;
-    uint32_t end = (uint32_t)heap->superblock.heap_pages, run = 0;
-    uint64_t began = rebuild_clock();
-    heap->page_heap.pages = end;
-    for (uint32_t page = 0; page < end;) {
-        uint32_t pages = 1;
-        if (heap->table[page] != 0) {
-            if (page > run)
-                page_heap_add(&heap->page_heap, run, page - run);
-            int error = load_span(rebuild, page, &pages);
-            if (error != 0)
-                return error;
-            run = page + pages;
-            rebuild_tell(rebuild, PMA_PHASE_LOAD, page, end);
-        }
-        page += pages;
+    uint64_t began = rebuild_clock(), before = 0, total = 0;
+    for (unsigned part = 0; part < heap_parts(heap); part++)
+        total += heap->parts[part].superblock.heap_pages;
+    for (unsigned part = 0; part < heap_parts(heap); part++) {
+        int error = load_part(rebuild, &heap->parts[part], before, total);
+        if (error != 0)
+            return error;
+        before += heap->parts[part].superblock.heap_pages;
     }
-    if (end > run)
-        page_heap_add(&heap->page_heap, run, end - run);
-    rebuild_tell(rebuild, PMA_PHASE_LOAD, end, end);
+    rebuild_tell(rebuild, PMA_PHASE_LOAD, total, total);
     rebuild->report.nanoseconds_load = rebuild_clock() - began;
     return 0;
 }

@@ -524,10 +524,12 @@ static struct view *view_of(const struct mapping *m)
     return NULL;
 }
 
-int mapping_map(struct mapping *m, size_t length, size_t heap_offset, void *fixed, unsigned flags)
+int mapping_map(struct mapping *m, size_t reserved, size_t length, size_t heap_offset, void *fixed, unsigned flags)
 {
     struct view *view = free_view(m->read_only);
     (void)flags;
+    if (reserved > length)
+        fuzzer_fail("a pool of one part wants %zu bytes of addresses, and has %zu", reserved, length);
     if (length > POOL_BYTES_MAX)
         return pm_fail(PMA_ENOMEM, "no address space for %s: %zu bytes", m->path, length);
     if (fixed != NULL && fixed != view->base)
@@ -547,16 +549,23 @@ int mapping_map(struct mapping *m, size_t length, size_t heap_offset, void *fixe
     return 0;
 }
 
+int mapping_map_within(struct mapping *m, char *address, size_t length, size_t heap_offset, unsigned flags)
+{
+    (void)length, (void)heap_offset, (void)flags;
+    fuzzer_fail("%s, the only file, is mapped at %p as another part", m->path, (void *)address);
+}
+
+int mapping_extend_reservation(struct mapping *m, size_t bytes)
+{
+    return pm_fail(PMA_ENOMEM, "no address space for %s: %zu bytes", m->path, bytes);
+}
+
 /* A reader stores through the alias only, wherever it stores. */
 int mapping_persistence(const struct mapping *m, enum pma_durability wanted, struct pm *pm)
 {
     (void)wanted;
-    pm->durability = PMA_DURABILITY_PROCESS;
-    pm->metadata = m->base;
-    pm->metadata_end = m->base + (m->read_only ? m->length : m->heap_offset);
-    pm->alias = m->alias - m->base;
-    pm->end = m->base + m->length;
-    atomic_init(&pm->error, 0);
+    pm_add_range(pm, m->base, m->base + (m->read_only ? m->length : m->heap_offset), m->alias - m->base,
+                 PMA_DURABILITY_PROCESS);
     return 0;
 }
 
@@ -569,6 +578,11 @@ int mapping_seal(struct mapping *m)
 {
     view_of(m)->sealed = true;
     return 0;
+}
+
+int mapping_unlink(struct mapping *m)
+{
+    fuzzer_fail("%s is removed", m->path);
 }
 
 int mapping_link(struct mapping *m)

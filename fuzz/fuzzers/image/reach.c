@@ -25,11 +25,12 @@ static uint8_t is_reached[WORDS_MAX]; /* by the word that a block begins with */
 
 static void read_spans(void)
 {
-    uint32_t pages = (uint32_t)heap->superblock.heap_pages;
+    uint32_t pages = (uint32_t)heap->parts[0].superblock.heap_pages;
     memset(head_of, 0, pages * sizeof *head_of);
     for (uint32_t page = 0; page < pages;) {
         uint32_t head = page++;
-        if (heap->table[head] == 0 || !span_word_unpack(heap->table[head], &word_of[head]))
+        uint64_t word = heap->parts[0].table[head];
+        if (word == 0 || !span_word_unpack(word, &word_of[head]))
             continue;
         for (page = head; page < head + word_of[head].pages; page++)
             head_of[page] = head + 1;
@@ -39,7 +40,7 @@ static void read_spans(void)
 static void reach(uint64_t place)
 {
     uint64_t page = place / PAGE_BYTES;
-    if (page >= heap->superblock.heap_pages || head_of[page] == 0)
+    if (page >= heap->parts[0].superblock.heap_pages || head_of[page] == 0)
         return;
     uint64_t head = head_of[page] - 1;
     const struct span_word *word = &word_of[head];
@@ -68,7 +69,7 @@ static uint64_t word_at(uint64_t place)
 static void follow_pointer(uint64_t pointer)
 {
     if (pointer >> 48 == heap->tag)
-        reach((pointer & PMA_OFFSET_MASK) - heap->superblock.heap_offset);
+        reach((pointer & PMA_OFFSET_MASK) - heap->parts[0].superblock.heap_offset);
 }
 
 static void follow_fields(const struct type_field *fields, unsigned count, uint64_t from)
@@ -80,7 +81,7 @@ static void follow_fields(const struct type_field *fields, unsigned count, uint6
         if (field_kind(&fields[i]) == PMA_FIELD_TAGGED)
             follow_pointer(word);
         else if (field_kind(&fields[i]) == PMA_FIELD_RAW)
-            reach(word - heap->superblock.base_address - heap->superblock.heap_offset);
+            reach(word - heap->parts[0].superblock.base_address - heap->parts[0].superblock.heap_offset);
         else
             reach(at + word);
     }

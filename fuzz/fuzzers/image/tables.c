@@ -259,13 +259,13 @@ static void clear_bins(struct heap *heap)
     for (unsigned bin = BIN_TYPED; bin < count; bin++)
         heap->typed_bins[heap->bins[bin].type][heap->bins[bin].size_class] = 0;
     clear(heap->bins, count * sizeof *heap->bins);
-    clear(heap->centrals, count * sizeof *heap->centrals);
+    clear(heap->parts[0].lists, sizeof *heap->parts[0].lists);
 }
 
 /* Those of pages that a file of the greatest length can have. */
 static void clear_pages(struct heap *heap)
 {
-    const struct page_heap *pages = &heap->page_heap;
+    const struct page_heap *pages = &heap->parts[0].page_heap;
     size_t most = FILE_BYTES_MAX / PAGE_BYTES, limit = heap->page_limit < most ? heap->page_limit : most;
     clear(heap->page_map, limit * sizeof *heap->page_map);
     if (pages->storage == NULL)

@@ -268,7 +268,7 @@ void use_some(pma_pool *pool, unsigned seed)
 
 bool use_close(pma_pool *pool)
 {
-    bool reader = pool->heap.mapping.read_only;
+    bool reader = pool->heap.parts[0].mapping.read_only;
     int error = pma_close(pool);
     if (error != 0 && (reader || error != PMA_ENOSPC))
         fuzzer_fail("pma_close: %s", pma_error_detail());
