@@ -53,6 +53,17 @@ static void hint_path(const char *path, char hint[sizeof ((struct part_hint *)0)
         memset(hint, 0, room);
 }
 
+static void write_hint(struct pm *pm, char *place, const struct part_hint *hint)
+{
+    uint64_t *target = (uint64_t *)(void *)place, words[sizeof *hint / sizeof(uint64_t)];
+    memcpy(words, hint, sizeof words);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (target[i] != words[i]) {
+            pm_write8(pm, &target[i], words[i]);
+            pm_flush(pm, &target[i], sizeof words[i]);
+        }
+}
+
 void parts_write_hints(struct heap *heap, unsigned count)
 {
     if (count == 1)
@@ -62,12 +73,11 @@ void parts_write_hints(struct heap *heap, unsigned count)
         memcpy(hint.part_uuid, heap->parts[i].superblock.part_uuid, sizeof hint.part_uuid);
         hint_path(heap->parts[i].mapping.path, hint.path);
         for (unsigned part = 0; part < count; part++)
-            for (size_t replica = 0; replica < 2; replica++) {
-                char *place = heap->parts[part].mapping.base + replica * SUPERBLOCK_BYTES + sizeof(struct superblock) +
-                              i * sizeof hint;
-                pm_copy(&heap->pm, place, &hint, sizeof hint);
-                pm_flush(&heap->pm, place, sizeof hint);
-            }
+            for (size_t replica = 0; replica < 2; replica++)
+                write_hint(&heap->pm,
+                           heap->parts[part].mapping.base + replica * SUPERBLOCK_BYTES + sizeof(struct superblock) +
+                               i * sizeof hint,
+                           &hint);
     }
 }
 

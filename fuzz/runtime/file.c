@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pm/mapping.h over the images of the crash tests: file.h. Compiled like the library, so that its stores are seen. */
+#include "explorer.h"
 #include "file.h"
 #include "medium.h"
 #include "pm/error.h"
@@ -46,14 +47,20 @@ static char *pages_of(const struct mapping *m)
     return window_image(level_of(m)) + FILE_STATE_BYTES + number_of(m) * FILE_SLOT_BYTES;
 }
 
+/* A part remembers where the others were: on level 0, in a directory. What a crash has left is looked at on its own level. */
 static int begin(struct mapping *m, const char *path)
 {
     unsigned level, number;
+    const char *slash = strrchr(path, '/');
     *m = (struct mapping){.fd = -1, .owner = getpid()};
-    if (!parse(path, &level, &number))
+    if (!parse(slash != NULL ? slash + 1 : path, &level, &number))
         return pm_fail(PMA_ENOENT, "there is no file %s", path);
-    m->path = strdup(path);
-    return m->path != NULL ? 0 : pm_fail(PMA_ENOMEM, "no memory to open %s", path);
+    m->path = strdup(slash != NULL ? slash + 1 : path);
+    if (m->path == NULL)
+        return pm_fail(PMA_ENOMEM, "no memory to open %s", path);
+    if (slash != NULL)
+        m->path[6] = (char)('0' + explorer_level());
+    return 0;
 }
 
 int mapping_create(struct mapping *m, const char *path, unsigned mode)
@@ -62,6 +69,10 @@ int mapping_create(struct mapping *m, const char *path, unsigned mode)
     int error = begin(m, path);
     if (error == 0 && state_of(m)->named != 0)
         error = pm_fail(PMA_EEXIST, "%s exists already", path);
+    if (error == 0 && state_of(m)->bytes != 0) { /* what had no name is gone */
+        state_of(m)->bytes = 0;
+        medium_durable(&state_of(m)->bytes, sizeof state_of(m)->bytes);
+    }
     if (error == 0 && file_named_early) {
         state_of(m)->named = 1;
         medium_durable(&state_of(m)->named, sizeof state_of(m)->named);

@@ -4,6 +4,7 @@
  *
  *     the file has no name until it is complete       no file, or an empty pool
  *     it has a name from the beginning                no file, PMA_ENOTPOOL, or an empty pool
+ *     it has two parts                                as in the first case; the other part may have its name before
  *
  * Where there is no pool yet, one can be made; what is not a pool is left alone by pma_create (PMA_EEXIST).
  */
@@ -17,7 +18,7 @@
 #define SIZE ((size_t)32 * PAGE_BYTES)
 #define CAPACITY ((size_t)64 * PAGE_BYTES)
 
-enum { OP_CREATE, OP_CREATE_NAMED, OP_CLOSE, OP_OPEN, OP_CRASH, OPERATIONS };
+enum { OP_CREATE, OP_CREATE_NAMED, OP_CREATE_PARTS, OP_CLOSE, OP_OPEN, OP_CRASH, OPERATIONS };
 
 struct model {
     bool no_file, not_pool, pool; /* what an open may find */
@@ -30,15 +31,19 @@ static struct {
 
 static const char *name(unsigned operation)
 {
-    static const char *const names[OPERATIONS] = {"create", "create (named early)", "close", "open", "crash"};
+    static const char *const names[OPERATIONS] = {"create", "create (named early)", "create (two parts)",
+                                                  "close",  "open",                 "crash"};
     return names[operation];
 }
 
-static int create_at(unsigned level, bool named_early, pma_pool **pool)
+static int create_at(unsigned level, bool named_early, bool parts, pma_pool **pool)
 {
+    static const struct pma_part part = {.path = "level-0.1", .size = SIZE, .capacity = CAPACITY};
     struct pma_options options = oracle_options();
     options.size = SIZE;
     options.capacity = CAPACITY;
+    options.parts = &part;
+    options.part_count = parts;
     bool before = file_named_early;
     file_named_early = named_early;
     int error = pma_create(oracle_path(level), &options, pool);
@@ -46,14 +51,14 @@ static int create_at(unsigned level, bool named_early, pma_pool **pool)
     return error;
 }
 
-static void create_pool(bool named_early)
+static void create_pool(bool named_early, bool parts)
 {
     bool exists = now.allowed.pool;
     if (now.pool != NULL)
         return;
     if (!exists)
         now.allowed = (struct model){.no_file = true, .not_pool = named_early, .pool = true};
-    int error = create_at(0, named_early, &now.pool);
+    int error = create_at(0, named_early, parts, &now.pool);
     if (error != (exists ? PMA_EEXIST : 0))
         explorer_fail("pma_create where there is %s: %s", exists ? "a pool" : "none", pma_error_detail());
     now.allowed = (struct model){.pool = true};
@@ -76,7 +81,8 @@ static void operate(unsigned thread, unsigned operation)
     switch (operation) {
     case OP_CREATE:
     case OP_CREATE_NAMED:
-        create_pool(operation == OP_CREATE_NAMED);
+    case OP_CREATE_PARTS:
+        create_pool(operation == OP_CREATE_NAMED, operation == OP_CREATE_PARTS);
         break;
     case OP_CLOSE:
         if (pool != NULL && pma_close(pool) < 0)
@@ -133,7 +139,7 @@ static void check_creation(unsigned level, struct reached *reached)
 {
     pma_pool *pool;
     explorer_quiet();
-    if (create_at(level, false, &pool) < 0)
+    if (create_at(level, false, false, &pool) < 0)
         explorer_fail("pma_create after a crash: %s", pma_error_detail());
     check_empty(pool, level, reached);
 }
@@ -154,7 +160,7 @@ static void judge(unsigned level)
         check_empty(pool, level, &reached[level]);
     else if (error == PMA_ENOENT)
         check_creation(level, &reached[level]);
-    else if (create_at(level, true, &pool) != PMA_EEXIST)
+    else if (create_at(level, true, false, &pool) != PMA_EEXIST)
         oracle_fail(ORACLE_CREATION, "pma_create over a file that is not a pool: %s", pma_error_detail());
 }
 

@@ -144,9 +144,11 @@ static void check_statistics(pma_pool *pool, const struct reached *reached)
     if (stats.pages_total != stats.pages_free + stats.pages_cached + stats.pages_small + stats.pages_large +
                                  stats.pages_internal + stats.pages_bad)
         oracle_fail(ORACLE_EXACT, "statistics: the pages by state are not the total");
-    const char *fault = page_heap_check(&pool->heap.parts[0].page_heap);
-    if (fault != NULL)
-        oracle_fail(ORACLE_EXACT, "page heap: %s", fault);
+    for (unsigned part = 0; part < heap_parts(&pool->heap); part++) {
+        const char *fault = page_heap_check(&pool->heap.parts[part].page_heap);
+        if (fault != NULL)
+            oracle_fail(ORACLE_EXACT, "page heap of part %u: %s", part, fault);
+    }
 }
 
 static void check_second_recovery(pma_pool **pool, unsigned level)
@@ -162,9 +164,11 @@ static void check_second_recovery(pma_pool **pool, unsigned level)
 static void check_replicas(pma_pool **pool, unsigned level, const struct reached *reached)
 {
     for (unsigned replica = 0; replica < 2; replica++) {
+        unsigned parts = heap_parts(&(*pool)->heap);
         pool_abandon(*pool);
-        memset(window_image(level) + FILE_STATE_BYTES + (size_t)replica * SUPERBLOCK_BYTES, 0,
-               sizeof(struct superblock));
+        for (unsigned part = 0; part < parts; part++)
+            memset(window_image(level) + FILE_STATE_BYTES + part * FILE_SLOT_BYTES + (size_t)replica * SUPERBLOCK_BYTES,
+                   0, sizeof(struct superblock));
         *pool = oracle_open(level);
         if ((*pool)->report.live_objects != reached->count)
             oracle_fail(ORACLE_EXACT, "with superblock %c damaged, %" PRIu64 " blocks are in use; it were %u",
@@ -252,8 +256,13 @@ static void check_exhaustion(pma_pool *pool, struct reached *all)
     bool completely = explorer_new(heap_number(pool, all));
     fill_pages(pool, all);
     struct pma_stats stats = statistics(pool);
-    /* The file may end before the capacity where what is left of that is too short, together with the free pages at the end. */
-    uint64_t at_end = page_heap_last_run(&pool->heap.parts[0].page_heap) + stats.pages_capacity - stats.pages_total;
+    /* A file may end before its capacity where what is left of that is too short, together with the free pages at the end. */
+    uint64_t at_end = 0;
+    for (unsigned i = 0; i < heap_parts(&pool->heap); i++) {
+        const struct part *part = &pool->heap.parts[i];
+        uint64_t its = page_heap_last_run(&part->page_heap) + part->superblock.capacity_pages - part->page_heap.pages;
+        at_end = its > at_end ? its : at_end;
+    }
     if (at_end * PAGE_BYTES >= FILL_BYTES || stats.largest_free_run >= FILL_BYTES)
         oracle_fail(ORACLE_EXHAUSTION,
                     "malloc fails, but %" PRIu64 " of %" PRIu64 " pages are in the file, and %" PRIu64
@@ -276,7 +285,9 @@ static void check_empty(pma_pool *pool, struct reached *scratch)
                     stats.total.inuse_objects, stats.root_count);
     scratch->count = 0;
     fill_pages(pool, scratch);
-    uint64_t most = stats.pages_capacity / (FILL_BYTES / PAGE_BYTES);
+    uint64_t most = 0;
+    for (unsigned part = 0; part < heap_parts(&pool->heap); part++)
+        most += pool->heap.parts[part].superblock.capacity_pages / (FILL_BYTES / PAGE_BYTES);
     if (scratch->count != most)
         oracle_fail(ORACLE_EXHAUSTION, "an empty pool of %" PRIu64 " pages has room for %" PRIu64 " blocks; it gave %u",
                     stats.pages_capacity, most, scratch->count);
