@@ -60,8 +60,6 @@
 extern "C" {
 #endif
 
-#define PMA_API __attribute__((visibility("default")))
-
 /*
  * Creates the pool file `path` and opens it. The file appears under its name complete or not at all, also when the
  * machine dies meanwhile. Errors: PMA_EEXIST (an existing file is never touched), PMA_ENOSPC, PMA_EACCES, PMA_ENOENT (of

@@ -103,6 +103,39 @@ static void fill_superblock(struct heap *heap, unsigned index, unsigned count, c
     superblock->generation = first->generation;
 }
 
+/* A device is as long as it is: all of it becomes heap, unless the program wants less. */
+static int fit_to_device(const struct mapping *mapping, const struct pma_part *part, uint64_t *size, uint64_t *capacity)
+{
+    uint64_t pages = mapping->device_bytes / PAGE_BYTES;
+    if (mapping->device_bytes == 0)
+        return 0;
+    while (pages > HEAP_MIN / PAGE_BYTES && geometry_of(pages).slot_bytes > mapping->device_bytes)
+        pages -= (geometry_of(pages).slot_bytes - mapping->device_bytes + PAGE_BYTES - 1) / PAGE_BYTES;
+    if (geometry_of(pages).slot_bytes > mapping->device_bytes || *size > pages * PAGE_BYTES ||
+        (part->capacity != 0 && *capacity > pages * PAGE_BYTES))
+        return pm_fail(PMA_ENOSPC, "%s has %" PRIu64 " bytes, and room for a heap of %" PRIu64, mapping->path,
+                       mapping->device_bytes, pages * PAGE_BYTES);
+    if (part->capacity == 0)
+        *capacity = pages * PAGE_BYTES;
+    if (part->size == 0)
+        *size = *capacity;
+    return 0;
+}
+
+/* A device that holds a part of a pool is not taken for a new one. */
+static int refuse_taken_device(const struct mapping *mapping)
+{
+    char image[2 * SUPERBLOCK_BYTES];
+    struct superblock found;
+    bool damaged;
+    if (mapping->device_bytes == 0)
+        return 0;
+    int error = mapping_read(mapping, image, sizeof image, 0);
+    if (error == 0 && superblock_choose(image, mapping->device_bytes, mapping->path, &found, &damaged) != PMA_ENOTPOOL)
+        error = pm_fail(PMA_EEXIST, "%s holds a part of a pool already: its first 8 KiB must be zero, to be used for another", mapping->path);
+    return error;
+}
+
 /* The file of a part and its superblock in DRAM; in a directory it has the name of part 0. */
 static int begin_part(struct pma_pool *pool, unsigned index, unsigned count, const struct pma_part *part)
 {
@@ -116,6 +149,10 @@ static int begin_part(struct pma_pool *pool, unsigned index, unsigned count, con
         error = parts_file_name(part->path, heap->parts[0].mapping.path, path, sizeof path);
     if (error == 0)
         error = mapping_create(&heap->parts[index].mapping, index != 0 ? path : part->path, pool->mode);
+    if (error == 0)
+        error = refuse_taken_device(&heap->parts[index].mapping);
+    if (error == 0)
+        error = fit_to_device(&heap->parts[index].mapping, part, &size, &capacity);
     if (error != 0)
         return error;
     fill_superblock(heap, index, count, part, size, capacity);
@@ -127,8 +164,12 @@ static int begin_part(struct pma_pool *pool, unsigned index, unsigned count, con
 
 static int give_storage(struct part *part)
 {
+    static const uint64_t magics[2] = {0, SUPERBLOCK_BYTES};
     const struct superblock *superblock = &part->superblock;
-    int error = mapping_allocate(&part->mapping, 0, TABLE_OFFSET + superblock->heap_pages * 8);
+    uint64_t metadata = TABLE_OFFSET + (superblock->capacity_pages + superblock->reserve_pages) * 8;
+    int error = mapping_clear(&part->mapping, metadata, magics);
+    if (error == 0)
+        error = mapping_allocate(&part->mapping, 0, TABLE_OFFSET + superblock->heap_pages * 8);
     if (error == 0)
         error = mapping_allocate(&part->mapping, superblock->heap_offset, superblock->heap_pages * PAGE_BYTES);
     return error;
@@ -157,15 +198,14 @@ static int format(struct pma_pool *pool, const struct pma_options *options)
 {
     struct heap *heap = &pool->heap;
     struct superblock *first = &heap->parts[0].superblock;
-    int error = 0;
+    int error;
     if ((options->flags & PMA_FIXED_ADDRESS) != 0) {
         first->flags |= SUPERBLOCK_FIXED_ADDRESS;
         first->base_address = (uint64_t)(uintptr_t)options->address;
     }
+    error = pool_attach(pool, options); /* first: where storage comes from depends on what the mapping says of nodes */
     for (unsigned part = 0; part < heap_parts(heap) && error == 0; part++)
         error = give_storage(&heap->parts[part]);
-    if (error == 0)
-        error = pool_attach(pool, options);
     if (error == 0)
         error = types_load(&heap->types, heap->base);
     if (error != 0)
@@ -257,7 +297,7 @@ static int announce(struct pma_pool *pool, unsigned index)
     return error;
 }
 
-static int map_another(struct pma_pool *pool, unsigned index)
+static int map_another(struct pma_pool *pool, unsigned index, int node)
 {
     struct heap *heap = &pool->heap;
     struct part *part = &heap->parts[index];
@@ -266,15 +306,17 @@ static int map_another(struct pma_pool *pool, unsigned index)
     if ((end - heap->parts[0].superblock.heap_offset) >> PAGE_SHIFT > heap->page_room)
         return pm_fail(PMA_ENOMEM, "while it is open a pool can only be given parts as large as it is: %s has %" PRIu64 " bytes",
                        part->mapping.path, superblock->capacity_pages * PAGE_BYTES);
-    int error = give_storage(part);
-    if (error == 0 && end > reserved)
+    int error = 0;
+    if (end > reserved)
         error = mapping_extend_reservation(&heap->parts[0].mapping, end - reserved);
     if (error == 0)
         error = mapping_map_within(&part->mapping, heap->base + superblock->slot_offset, superblock->slot_bytes,
                                    superblock->heap_offset, pool->flags);
-    if (error == 0)
-        error = mapping_persistence(&part->mapping, pool->wanted, &heap->pm);
-    return error;
+    if (error != 0)
+        return error;
+    parts_set_node(heap, index, node);
+    error = give_storage(part);
+    return error != 0 ? error : mapping_persistence(&part->mapping, pool->wanted, &heap->pm);
 }
 
 static int add(struct pma_pool *pool, unsigned index, const struct pma_part *given)
@@ -283,10 +325,9 @@ static int add(struct pma_pool *pool, unsigned index, const struct pma_part *giv
     struct part *part = &heap->parts[index];
     int error = begin_part(pool, index, index + 1, given);
     if (error == 0)
-        error = map_another(pool, index);
+        error = map_another(pool, index, given->node);
     if (error != 0)
         return error;
-    parts_set_node(heap, index, given->node);
     error = heap_add_part(heap, index, pool->flags);
     if (error != 0)
         return error;

@@ -224,6 +224,12 @@ int mapping_link(struct mapping *m)
     return 0;
 }
 
+int mapping_clear(struct mapping *m, uint64_t bytes, const uint64_t first[2])
+{
+    (void)m, (void)bytes, (void)first;
+    return 0;
+}
+
 int mapping_unlink(struct mapping *m)
 {
     state_of(m)->named = 0;

@@ -30,7 +30,7 @@ extern "C" {
  * waits meanwhile. Durable when it returns 0; after a crash the pool has the part, or does not miss it. Errors leave
  * pool and file system as they were: PMA_EPART (there are 8), PMA_EEXIST, PMA_ENOSPC, PMA_ENOMEM (no addresses behind the
  * pool), and those of pma_create. */
-int pma_add_part(pma_pool *pool, const struct pma_part *part);
+PMA_API int pma_add_part(pma_pool *pool, const struct pma_part *part);
 
 /* One part of an open pool. Blocks are counted since this open. */
 struct pma_part_stats {
@@ -45,7 +45,7 @@ struct pma_part_stats {
 };
 
 /* Fills in at most `count` entries, part 0 first; the number of parts, or a negative PMA_E*. Thread-safe. */
-int pma_parts(pma_pool *pool, struct pma_part_stats *parts, size_t count);
+PMA_API int pma_parts(pma_pool *pool, struct pma_part_stats *parts, size_t count);
 
 #ifdef __cplusplus
 }

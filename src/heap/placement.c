@@ -92,14 +92,15 @@ struct thread_cache *placement_cache_to_free(struct heap *heap, const void *bloc
 {
     size_t page = ((uintptr_t)block - (uintptr_t)heap->pages) >> PAGE_SHIFT;
     unsigned part = page < UINT32_MAX ? heap_part_of_page(heap, (uint32_t)page) : 0;
-    struct thread_cache *known = NULL;
     if (is_of(here.cache, heap) && here.cache->part == part)
         return here.cache;
-    if (heap->placement == PMA_PLACE_INTERLEAVE || heap->parts[part].node == here.node)
-        known = cache_known(heap, part);
-    if (known == NULL && is_of(here.cache, heap))
-        known = here.cache;
-    return known != NULL ? known : cache_on_part(heap, part);
+    if (heap->placement == PMA_PLACE_INTERLEAVE)
+        return cache_on_part(heap, part);
+    (void)still_here(heap);
+    struct thread_cache *cache = heap->parts[part].node == here.node ? cache_known(heap, part) : NULL;
+    if (cache == NULL)
+        cache = is_of(here.cache, heap) ? here.cache : placement_cache(heap);
+    return cache != NULL ? cache : cache_on_part(heap, part);
 }
 
 /* ---- elsewhere ---- */

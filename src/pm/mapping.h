@@ -35,6 +35,7 @@ struct mapping {
     bool linked;      /* the file has its name (creation links it last) */
     char *temporary;  /* name of an unlinked file where there is no O_TMPFILE, or NULL; owned */
     pid_t owner;      /* process that opened it: in a forked child only the descriptor is closed */
+    uint64_t device_bytes, device_align; /* of a device-DAX node; 0: it is a file */
 };
 
 /* A new, nameless file beside `path` (O_TMPFILE), exclusively locked; mapping_link names it. Where the file system has no
@@ -45,6 +46,9 @@ int mapping_create(struct mapping *m, const char *path, unsigned mode);
 int mapping_open(struct mapping *m, const char *path, bool read_only);
 /* As mapping_open read_only but without a lock: for a watcher of a pool in use. */
 int mapping_watch(struct mapping *m, const char *path);
+
+/* Of a device: its first `bytes` become zero, two words of them before the others. Of a new file they are. */
+int mapping_clear(struct mapping *m, uint64_t bytes, const uint64_t first[2]);
 
 int mapping_size(const struct mapping *m, uint64_t *bytes);
 /* Reads from the file by pread, for looking at a file before it is mapped; a short file is PMA_ETRUNCATED. */

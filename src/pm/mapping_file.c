@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The file side of a part: making, naming, locking, sizing. mapping_map.c has the memory side. */
+#include "pm/device_dax.h"
 #include "pm/error.h"
 #include "pm/mapping.h"
 #include <errno.h>
@@ -78,6 +79,9 @@ static int open_temporary(struct mapping *m)
 int mapping_create(struct mapping *m, const char *path, unsigned mode)
 {
     struct stat status;
+    uint64_t bytes, align;
+    if (stat(path, &status) == 0 && device_dax_is(&status, &bytes, &align))
+        return mapping_open(m, path, false);
     int error = begin(m, path);
     /* Early, so that nothing is built in vain; mapping_link decides. */
     if (error == 0 && lstat(path, &status) == 0)
@@ -97,6 +101,9 @@ int mapping_create(struct mapping *m, const char *path, unsigned mode)
 }
 
 /* ---- naming ---- */
+
+/* Of a device whose part was not wanted in the end: all that could be taken for a pool. */
+#define UNLINKED_BYTES 8192u
 
 static int sync_directory(const struct mapping *m)
 {
@@ -137,6 +144,8 @@ static int give_name(const struct mapping *m)
 
 int mapping_link(struct mapping *m)
 {
+    if (m->device_bytes != 0)
+        return 0;
     /* A name that is durable before its content would be a broken pool after a power failure. */
     if (fsync(m->fd) != 0)
         return pm_fail_errno(errno, "cannot make %s durable", m->path);
@@ -151,19 +160,26 @@ int mapping_link(struct mapping *m)
     return 0;
 }
 
+int mapping_clear(struct mapping *m, uint64_t bytes, const uint64_t first[2])
+{
+    return m->device_bytes != 0 ? device_dax_clear(m, bytes, first) : 0;
+}
+
 int mapping_unlink(struct mapping *m)
 {
+    if (m->device_bytes != 0)
+        return device_dax_clear(m, UNLINKED_BYTES, (const uint64_t[2]){0, 0});
     return unlink(m->path) == 0 ? 0 : pm_fail_errno(errno, "cannot remove %s", m->path);
 }
 
 /* ---- opening ---- */
 
-static int check_kind(const struct stat *status, const char *path)
+static int check_kind(const struct stat *status, const char *path, struct mapping *m)
 {
-    if (S_ISREG(status->st_mode))
+    if (S_ISREG(status->st_mode) || device_dax_is(status, &m->device_bytes, &m->device_align))
         return 0;
     if (S_ISCHR(status->st_mode))
-        return pm_fail(PMA_EPART, "%s is a character device: device DAX is not supported, use a file on it", path);
+        return pm_fail(PMA_EPART, "%s is a character device, and not one of persistent memory (device DAX)", path);
     return pm_fail(PMA_ENOTPOOL, "%s is %s, not a pool file", path,
                    S_ISDIR(status->st_mode)    ? "a directory"
                    : S_ISFIFO(status->st_mode) ? "a FIFO"
@@ -182,14 +198,14 @@ static int open_existing(struct mapping *m, const char *path, bool read_only)
     /* Looked at before it is opened, because opening a device can do things; and after, because it is then certain. */
     if (stat(path, &status) != 0)
         return pm_fail_errno(errno, "cannot open %s", path);
-    if ((error = check_kind(&status, path)) != 0)
+    if ((error = check_kind(&status, path, m)) != 0)
         return error;
     m->fd = open(path, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (m->fd < 0)
         return pm_fail_errno(errno, "cannot open %s for %s", path, read_only ? "reading" : "writing");
     if (fstat(m->fd, &status) != 0)
         return pm_fail_errno(errno, "cannot open %s", path);
-    return check_kind(&status, path);
+    return check_kind(&status, path, m);
 }
 
 int mapping_open(struct mapping *m, const char *path, bool read_only)
@@ -215,6 +231,10 @@ int mapping_watch(struct mapping *m, const char *path)
 int mapping_size(const struct mapping *m, uint64_t *bytes)
 {
     struct stat status;
+    if (m->device_bytes != 0) {
+        *bytes = m->device_bytes;
+        return 0;
+    }
     if (fstat(m->fd, &status) != 0)
         return pm_fail_errno(errno, "cannot tell the size of %s", m->path);
     *bytes = (uint64_t)status.st_size;
@@ -224,11 +244,18 @@ int mapping_size(const struct mapping *m, uint64_t *bytes)
 uint64_t mapping_storage(const struct mapping *m)
 {
     struct stat status;
+    if (m->device_bytes != 0)
+        return m->device_bytes;
     return fstat(m->fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
 }
 
 bool mapping_next_data(const struct mapping *m, uint64_t offset, uint64_t end, uint64_t *from, uint64_t *to)
 {
+    if (m->device_bytes != 0) {
+        *from = offset;
+        *to = end;
+        return offset < end;
+    }
     off_t data = lseek(m->fd, (off_t)offset, SEEK_DATA);
     if (data < 0 || (uint64_t)data >= end)
         return false;
@@ -241,6 +268,8 @@ bool mapping_next_data(const struct mapping *m, uint64_t offset, uint64_t end, u
 int mapping_read(const struct mapping *m, void *buffer, size_t length, uint64_t offset)
 {
     size_t done = 0;
+    if (m->device_bytes != 0)
+        return device_dax_read(m, buffer, length, offset);
     while (done < length) {
         ssize_t n = pread(m->fd, (char *)buffer + done, length - done, (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
@@ -299,8 +328,11 @@ int mapping_allocate(struct mapping *m, uint64_t offset, uint64_t length)
     uint64_t before, after;
     if (length == 0)
         return 0;
-    if (offset > INT64_MAX || length > INT64_MAX)
+    uint64_t most = m->device_bytes != 0 ? m->device_bytes : INT64_MAX;
+    if (offset > most || length > most || (m->device_bytes != 0 && offset + length > most))
         return pm_fail(PMA_ENOSPC, "%s cannot have %" PRIu64 " bytes at %" PRIu64, m->path, length, offset);
+    if (m->device_bytes != 0)
+        return 0;
     int error = mapping_size(m, &before);
     if (error == 0 && offset + length > before)
         error = check_limit(m, offset + length);
@@ -319,6 +351,8 @@ int mapping_allocate(struct mapping *m, uint64_t offset, uint64_t length)
 
 int mapping_truncate(struct mapping *m, uint64_t size)
 {
+    if (m->device_bytes != 0) /* stays as long as it is; the superblock says where the heap ends */
+        return 0;
     uint64_t before;
     int error = mapping_size(m, &before), result;
     if (error == 0 && size > before)
@@ -336,7 +370,7 @@ int mapping_truncate(struct mapping *m, uint64_t size)
 int mapping_punch(struct mapping *m, uint64_t offset, uint64_t length)
 {
     int result;
-    if (length == 0)
+    if (length == 0 || m->device_bytes != 0)
         return 0;
     do
         result = fallocate(m->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)length);

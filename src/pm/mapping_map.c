@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The memory side of a part: address space, durability, closing. mapping_file.c has the file side. */
+#include "pm/device_dax.h"
 #include "pm/error.h"
 #include "pm/mapping.h"
 #include <errno.h>
@@ -96,6 +97,8 @@ static int reserve_remote(struct mapping *m, size_t length, size_t heap_offset)
 /* MAP_SYNC is refused where the file is not DAX; then stores are not durable by flushing alone. */
 static void *map_shared(struct mapping *m, void *address, size_t length, int protection, size_t offset, int fixed)
 {
+    if (m->device_bytes != 0) /* there are addresses up to the next part, which begins at a multiple */
+        length = (length + m->device_align - 1) / m->device_align * m->device_align;
     void *got = mmap(address, length, protection, MAP_SHARED_VALIDATE | MAP_SYNC | fixed, m->fd, (off_t)offset);
     m->synchronous = got != MAP_FAILED;
     if (got == MAP_FAILED)
@@ -118,6 +121,8 @@ static int map_writable(struct mapping *m)
 /* Copy-on-write: recovery in memory writes where it would write in the file. */
 static int map_private(struct mapping *m)
 {
+    if (m->device_bytes != 0)
+        return device_dax_copy(m);
     if (mmap(m->base, m->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, m->fd, 0) ==
         MAP_FAILED)
         return pm_fail_errno(errno, "cannot map %s copy-on-write", m->path);
@@ -173,6 +178,7 @@ int mapping_map(struct mapping *m, size_t reserved, size_t length, size_t heap_o
         return error;
     if (reserved < length)
         reserved = length;
+    reserved = (reserved + MAP_ALIGNMENT - 1) / MAP_ALIGNMENT * MAP_ALIGNMENT;
     error = fixed != NULL                      ? reserve_fixed(m, reserved, fixed)
             : (flags & PMA_FIXED_ADDRESS) != 0 ? reserve_remote(m, reserved, heap_offset)
                                                : reserve_anywhere(m, reserved, heap_offset);

@@ -580,6 +580,12 @@ int mapping_seal(struct mapping *m)
     return 0;
 }
 
+int mapping_clear(struct mapping *m, uint64_t bytes, const uint64_t first[2])
+{
+    (void)m, (void)bytes, (void)first;
+    return 0;
+}
+
 int mapping_unlink(struct mapping *m)
 {
     fuzzer_fail("%s is removed", m->path);
