@@ -296,11 +296,15 @@ static int check_limit(const struct mapping *m, uint64_t size)
     return 0;
 }
 
+#define PIECE (UINT64_C(64) << 20)
+/* A huge page maps 2 MiB of a file that lie aligned on the device. ext4 aligns what it is asked for if that is exactly its stripe,
+ * which file systems for DAX are made with (mkfs.ext4 -E stride=512,stripe_width=512); longer pieces it puts anywhere. */
+#define DAX_PIECE (UINT64_C(2) << 20)
+
 /* 0 or an errno value. Many kernels undo a whole fallocate on tmpfs when a signal arrives, so that with a profiling timer a
  * large one never ends: it is cut into pieces, which halve at each signal down to what gets through. */
-static int allocate_pieces(int fd, uint64_t offset, uint64_t length)
+static int allocate_pieces(int fd, uint64_t offset, uint64_t length, uint64_t piece)
 {
-    uint64_t piece = UINT64_C(64) << 20;
     while (length > 0) {
         uint64_t n = length < piece ? length : piece;
         int error = fallocate(fd, 0, (off_t)offset, (off_t)n) == 0 ? 0 : errno;
@@ -338,7 +342,7 @@ int mapping_allocate(struct mapping *m, uint64_t offset, uint64_t length)
         error = check_limit(m, offset + length);
     if (error != 0)
         return error;
-    int failed = allocate_pieces(m->fd, offset, length);
+    int failed = allocate_pieces(m->fd, offset, length, m->synchronous ? DAX_PIECE : PIECE);
     if (failed == 0)
         return offset + length > before ? sync_length(m) : 0;
     /* What was had before the failure is given back. If that fails too the file is longer than need be, which is allowed. */

@@ -94,11 +94,16 @@ static int reserve_remote(struct mapping *m, size_t length, size_t heap_offset)
 
 /* ---- mapping the file ---- */
 
+/* Of a device only multiples of its alignment can be mapped; up to the next part, which begins at one, there are addresses. */
+static size_t whole_length(const struct mapping *m, size_t length)
+{
+    return m->device_bytes != 0 ? (length + m->device_align - 1) / m->device_align * m->device_align : length;
+}
+
 /* MAP_SYNC is refused where the file is not DAX; then stores are not durable by flushing alone. */
 static void *map_shared(struct mapping *m, void *address, size_t length, int protection, size_t offset, int fixed)
 {
-    if (m->device_bytes != 0) /* there are addresses up to the next part, which begins at a multiple */
-        length = (length + m->device_align - 1) / m->device_align * m->device_align;
+    length = whole_length(m, length);
     void *got = mmap(address, length, protection, MAP_SHARED_VALIDATE | MAP_SYNC | fixed, m->fd, (off_t)offset);
     m->synchronous = got != MAP_FAILED;
     if (got == MAP_FAILED)
@@ -132,7 +137,7 @@ static int map_private(struct mapping *m)
 /* A forked child that wrote to the pool would not know of its parent's caches: it does not get the memory at all. */
 static int keep_from_children(const struct mapping *m)
 {
-    if (madvise(m->base, m->length, MADV_DONTFORK) != 0 ||
+    if (madvise(m->base, whole_length(m, m->length), MADV_DONTFORK) != 0 ||
         (m->alias != NULL && madvise(m->alias, m->heap_offset, MADV_DONTFORK) != 0))
         return pm_fail_errno(errno, "cannot keep %s from forked children", m->path);
     return 0;
