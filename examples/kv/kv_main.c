@@ -26,6 +26,8 @@ struct arguments {
     int word_count;
     bool from_stdin, keys_only;
     uint64_t threads, limit, every, size, capacity;
+    struct pma_part parts[PMA_PART_MAX - 1];
+    size_t part_count;
 };
 
 static void *checked(void *memory)
@@ -398,11 +400,18 @@ static int run(const struct command *command, struct arguments *arguments)
     options.capacity = arguments->capacity;
     options.layout = "pma-kv 1";
     options.flags = command->access == READS ? PMA_READ_ONLY : 0;
+    for (size_t i = 0; i < arguments->part_count; i++) {
+        arguments->parts[i].size = arguments->size;
+        arguments->parts[i].capacity = arguments->capacity;
+    }
     pma_pool *pool;
     struct kv *store;
     int result = FAILED, error = pma_open(arguments->file, &options, &pool);
-    if (error == PMA_ENOENT && command->access == CREATES)
+    if (error == PMA_ENOENT && command->access == CREATES) {
+        options.parts = arguments->parts;
+        options.part_count = arguments->part_count;
         error = pma_create(arguments->file, &options, &pool);
+    }
     if (error < 0)
         errx(FAILED, "%s: %s", arguments->file, pma_error_detail());
     if (pma_info(pool, &info) == 0 && info.open.recovered)
@@ -447,6 +456,7 @@ static const struct argp_option option_table[] = {
     {"deleted", 'D', "FILE", 0, "verify --against: these keys must be gone", 0},
     {"size", 's', "BYTES", 0, "of a new pool's heap (64M)", 0},
     {"capacity", 'c', "BYTES", 0, "that a new pool may grow to (64G)", 0},
+    {"part", 'p', "FILE", 0, "of a new pool, beside FILE: one for each device or memory node; may be repeated", 0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -479,6 +489,10 @@ static error_t parse(int key, char *text, struct argp_state *state)
         return arguments->size = number(state, text), 0;
     case 'c':
         return arguments->capacity = number(state, text), 0;
+    case 'p':
+        if (arguments->part_count == sizeof arguments->parts / sizeof *arguments->parts)
+            argp_error(state, "a pool has %d parts at most", PMA_PART_MAX);
+        return arguments->parts[arguments->part_count++].path = text, 0;
     case ARGP_KEY_ARGS:
         arguments->words = state->argv + state->next;
         arguments->word_count = state->argc - state->next;
