@@ -54,6 +54,7 @@
 
 #include <pmemalloc/base.h>
 #include <pmemalloc/parts.h>
+#include <pmemalloc/region.h>
 #include <pmemalloc/stats.h>
 
 #ifdef __cplusplus

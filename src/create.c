@@ -132,7 +132,9 @@ static int refuse_taken_device(const struct mapping *mapping)
         return 0;
     int error = mapping_read(mapping, image, sizeof image, 0);
     if (error == 0 && superblock_choose(image, mapping->device_bytes, mapping->path, &found, &damaged) != PMA_ENOTPOOL)
-        error = pm_fail(PMA_EEXIST, "%s holds a part of a pool already: its first 8 KiB must be zero, to be used for another", mapping->path);
+        error = pm_fail(PMA_EEXIST,
+                        "%s holds a part of a pool already: its first 8 KiB must be zero, to be used for another",
+                        mapping->path);
     return error;
 }
 
@@ -267,7 +269,8 @@ int pma_create(const char *path, const struct pma_options *given, pma_pool **out
     }
     for (unsigned part = 0; part < heap_parts(&pool->heap); part++)
         mapping_populate(&pool->heap.parts[part].mapping, &pool->heap.pm, pool->heap.parts[part].superblock.heap_offset,
-                         pool->heap.parts[part].superblock.heap_pages * PAGE_BYTES, (options.flags & PMA_PREFAULT) != 0);
+                         pool->heap.parts[part].superblock.heap_pages * PAGE_BYTES,
+                         (options.flags & PMA_PREFAULT) != 0);
     pool_add(pool);
     *out = pool;
     return 0;
@@ -302,9 +305,11 @@ static int map_another(struct pma_pool *pool, unsigned index, int node)
     struct heap *heap = &pool->heap;
     struct part *part = &heap->parts[index];
     const struct superblock *superblock = &part->superblock;
-    uint64_t end = superblock->slot_offset + superblock->slot_bytes, reserved = heap->parts[0].mapping.reservation_length;
+    uint64_t end = superblock->slot_offset + superblock->slot_bytes,
+             reserved = heap->parts[0].mapping.reservation_length;
     if ((end - heap->parts[0].superblock.heap_offset) >> PAGE_SHIFT > heap->page_room)
-        return pm_fail(PMA_ENOMEM, "while it is open a pool can only be given parts as large as it is: %s has %" PRIu64 " bytes",
+        return pm_fail(PMA_ENOMEM,
+                       "while it is open a pool can only be given parts as large as it is: %s has %" PRIu64 " bytes",
                        part->mapping.path, superblock->capacity_pages * PAGE_BYTES);
     int error = 0;
     if (end > reserved)

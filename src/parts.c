@@ -41,12 +41,12 @@ int parts_file_name(const char *path, const char *like, char *out, size_t room)
 }
 
 /* Absolute, so that whoever opens the pool from elsewhere finds it; empty if it does not fit. */
-static void hint_path(const char *path, char hint[sizeof ((struct part_hint *)0)->path])
+static void hint_path(const char *path, char hint[sizeof((struct part_hint *)0)->path])
 {
     size_t room = sizeof((struct part_hint *)0)->path;
     char directory[4096];
     memset(hint, 0, room);
-    int length = *path == '/' ? snprintf(hint, room, "%s", path)
+    int length = *path == '/'                                  ? snprintf(hint, room, "%s", path)
                  : getcwd(directory, sizeof directory) != NULL ? snprintf(hint, room, "%s/%s", directory, path)
                                                                : -1;
     if (length < 0 || (size_t)length >= room)
@@ -100,8 +100,8 @@ void parts_set_node(struct heap *heap, unsigned index, int wanted)
         part->node = topology_node_of_file(part->mapping.fd);
     /* Memory that no device names a node of, such as tmpfs, gets one when there is something to choose. */
     if (heap_parts(heap) > 1 || index > 0)
-        topology_prefer(part->mapping.base + part->mapping.heap_offset, part->mapping.length - part->mapping.heap_offset,
-                        part->node);
+        topology_prefer(part->mapping.base + part->mapping.heap_offset,
+                        part->mapping.length - part->mapping.heap_offset, part->node);
 }
 
 void parts_drop_last(struct pma_pool *pool, unsigned index)
@@ -257,7 +257,8 @@ static int take_given(struct finding *finding, const char *path, const uint8_t p
 }
 
 /* Looks for a part at one place; false if it is not there. */
-static bool try_place(struct finding *finding, const char *path, unsigned index, const uint8_t pool_uuid[16], int *error)
+static bool try_place(struct finding *finding, const char *path, unsigned index, const uint8_t pool_uuid[16],
+                      int *error)
 {
     struct part part;
     *error = open_already(finding, path) ? PMA_EPART : open_part(finding, path, &part);
@@ -277,9 +278,10 @@ static int missing(const struct finding *finding, unsigned index, const char *hi
 {
     char why[256];
     snprintf(why, sizeof why, "%s", pma_error_detail());
-    return pm_fail(error == PMA_ENOENT ? PMA_EPART : error,
-                   "part %u of the pool of %s is missing; it was last at \"%s\" (%s). If it has moved, name it in options.parts",
-                   index, finding->path, hint, why);
+    return pm_fail(
+        error == PMA_ENOENT ? PMA_EPART : error,
+        "part %u of the pool of %s is missing; it was last at \"%s\" (%s). If it has moved, name it in options.parts",
+        index, finding->path, hint, why);
 }
 
 /* A part that was not given is looked for where it was last, then beside the file that was given. */
@@ -320,10 +322,9 @@ static int look_for(struct finding *finding, unsigned index, const struct part *
 static int check_time(const struct part *first, const struct part *part)
 {
     const struct superblock *a = &first->superblock, *b = &part->superblock;
-    bool together = a->state == STATE_CLEAN
-                        ? (b->state == STATE_CLEAN && b->generation == a->generation) ||
-                              (b->state == STATE_OPENING && b->generation == a->generation + 1)
-                        : b->generation == a->generation;
+    bool together = a->state == STATE_CLEAN ? (b->state == STATE_CLEAN && b->generation == a->generation) ||
+                                                  (b->state == STATE_OPENING && b->generation == a->generation + 1)
+                                            : b->generation == a->generation;
     if (together)
         return 0;
     bool older = (int64_t)(b->generation - a->generation) < 0;
@@ -338,8 +339,10 @@ static int check_parts(const struct finding *finding)
     unsigned count = heap->parts[0].superblock.part_count;
     for (unsigned part = count; part < PART_MAX; part++)
         if (finding->present[part])
-            return pm_fail(PMA_EPART, "%s is left over from adding a part %u, which did not come to its end: the pool of %s has %u",
-                           heap->parts[part].mapping.path, part, heap->parts[0].mapping.path, count);
+            return pm_fail(
+                PMA_EPART,
+                "%s is left over from adding a part %u, which did not come to its end: the pool of %s has %u",
+                heap->parts[part].mapping.path, part, heap->parts[0].mapping.path, count);
     for (unsigned part = 1; part < count; part++) {
         uint64_t expected = parts_next_slot(heap, part), found = heap->parts[part].superblock.slot_offset;
         if (found != expected)

@@ -117,7 +117,8 @@ int pool_writable(const struct pma_pool *pool)
     if (pool->heap.parts[0].mapping.read_only)
         return pm_fail(PMA_EREADONLY, "the pool %s is open read-only", pool->heap.parts[0].mapping.path);
     if (atomic_load_explicit(&pool->heap.pm.error, memory_order_relaxed) != 0)
-        return pm_fail(PMA_EIO, "an earlier msync of %s failed; nothing more is made durable", pool->heap.parts[0].mapping.path);
+        return pm_fail(PMA_EIO, "an earlier msync of %s failed; nothing more is made durable",
+                       pool->heap.parts[0].mapping.path);
     return 0;
 }
 
@@ -133,7 +134,8 @@ int pool_options(const struct pma_options *given, struct pma_options *options)
     memcpy(options, given, given->struct_size < sizeof *options ? given->struct_size : sizeof *options);
     options->struct_size = sizeof *options;
     if (options->part_count > PART_MAX - 1 || (options->part_count != 0 && options->parts == NULL))
-        return pm_fail(PMA_EPART, "options.part_count is %zu: a pool has up to %u parts beside the first, in options.parts",
+        return pm_fail(PMA_EPART,
+                       "options.part_count is %zu: a pool has up to %u parts beside the first, in options.parts",
                        options->part_count, PART_MAX - 1);
     if (options->layout != NULL && strlen(options->layout) > PMA_NAME_MAX)
         return pm_fail(PMA_EINVAL, "the layout name is longer than %d bytes", PMA_NAME_MAX);
@@ -205,7 +207,7 @@ int pool_attach(struct pma_pool *pool, const struct pma_options *options)
     for (unsigned part = 0; part < heap_parts(heap) && error == 0; part++) {
         error = mapping_persistence(&heap->parts[part].mapping, options->durability, &heap->pm);
         parts_set_node(heap, part,
-                       part == 0                         ? options->node
+                       part == 0                        ? options->node
                        : part - 1 < options->part_count ? options->parts[part - 1].node
                                                         : PMA_NODE_AUTO);
     }
@@ -297,7 +299,8 @@ static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options
         settle(&rebuild);
     rebuild_end(&rebuild);
     if (recover)
-        heap->parts[0].superblock.recoveries++; /* on the medium with the next commit: a recovery repeated writes nothing */
+        heap->parts[0]
+            .superblock.recoveries++; /* on the medium with the next commit: a recovery repeated writes nothing */
     pool->report = rebuild.report;
     return error;
 }
@@ -331,8 +334,8 @@ static int open_pool(struct pma_pool *pool, const struct pma_options *options)
         error = roots_check_targets(heap->base, heap->tag, superblock->heap_offset,
                                     superblock->heap_offset + ((uint64_t)heap->page_limit << PAGE_SHIFT));
     if (error == 0)
-        error = rebuild_heap(pool, options,
-                             superblock->state != STATE_CLEAN || (options->flags & PMA_FORCE_RECOVERY) != 0);
+        error =
+            rebuild_heap(pool, options, superblock->state != STATE_CLEAN || (options->flags & PMA_FORCE_RECOVERY) != 0);
     if (error == 0)
         give_back_reserve(heap);
     for (unsigned part = 0; part < heap_parts(heap) && error == 0 && heap->parts[0].mapping.read_only; part++)

@@ -209,7 +209,8 @@ static void the_last_free_takes_a_span_out_of_central(void)
     CHECK(atomic_load(&span_remote(span)[0]) == 0 && atomic_load(&heap->kept_pages) == span->pages);
     central_check(heap, span); /* somebody who is late */
     CHECK(central_take_empties(heap, 0, size_class_of(64)) == span && span->next == NULL);
-    CHECK(atomic_load(&heap->parts[0].lists->centrals[size_class_of(64)].stock) == 1 && owner_is_central(atomic_load(&other->owner)));
+    CHECK(atomic_load(&heap->parts[0].lists->centrals[size_class_of(64)].stock) == 1 &&
+          owner_is_central(atomic_load(&other->owner)));
     close_pool(pool);
 }
 

@@ -36,6 +36,7 @@ static const struct {
     {"bad_garbage", bad_garbage_tests},
     {"full_device", full_device_tests},
     {"parts", parts_tests},
+    {"region", region_tests},
     {"recovery", recovery_tests},
     {"crash", crash_tests},
     {"thread", thread_tests},

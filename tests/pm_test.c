@@ -400,8 +400,7 @@ static void flushes_of_metadata_go_through_the_alias(void)
 {
     char *pages = mmap(NULL, 4 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CU_ASSERT_FATAL(pages != MAP_FAILED);
-    struct pm pm = {
-        .durability = PMA_DURABILITY_MSYNC, .range_count = 1, .ranges = {{pages, pages + 4096, 2 * 4096}}};
+    struct pm pm = {.durability = PMA_DURABILITY_MSYNC, .range_count = 1, .ranges = {{pages, pages + 4096, 2 * 4096}}};
     munmap(pages, 2 * 4096); /* both the view of the metadata and the page behind it */
     pm_flush(&pm, pages, 4096);
     CU_ASSERT_EQUAL(pm.error, 0);

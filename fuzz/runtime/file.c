@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pm/mapping.h over the images of the crash tests: file.h. Compiled like the library, so that its stores are seen. */
-#include "explorer.h"
 #include "file.h"
+#include "explorer.h"
 #include "medium.h"
 #include "pm/error.h"
 #include "pm/mapping.h"

@@ -26,8 +26,8 @@ struct file_state {
     uint64_t more_padding[7];
 };
 
-#define FILES_MAX 4u                         /* of a pool */
-#define FILE_SLOT_BYTES ((size_t)4 << 20)    /* from the start of one to the start of the next */
+#define FILES_MAX 4u                                 /* of a pool */
+#define FILE_SLOT_BYTES ((size_t)4 << 20)            /* from the start of one to the start of the next */
 #define FILES_BYTES (IMAGE_BYTES - FILE_STATE_BYTES) /* of all */
 
 #define FILE_PATHS                                                                                                     \

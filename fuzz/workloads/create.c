@@ -31,8 +31,8 @@ static struct {
 
 static const char *name(unsigned operation)
 {
-    static const char *const names[OPERATIONS] = {"create", "create (named early)", "create (two parts)",
-                                                  "close",  "open",                 "crash"};
+    static const char *const names[OPERATIONS] = {
+        "create", "create (named early)", "create (two parts)", "close", "open", "crash"};
     return names[operation];
 }
 

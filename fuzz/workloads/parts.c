@@ -249,7 +249,8 @@ static void judge(unsigned level)
         if (table->slot[slot] != 0)
             oracle_reach(pool, its, pma_direct(pool, table->slot[slot]), bytes_of(slot), "a slot");
     if (!agrees(&now.before, pool, table) && !agrees(&now.after, pool, table))
-        oracle_fail(ORACLE_ROOTS, "the slots and the %u parts are neither as before nor as after", heap_parts(&pool->heap));
+        oracle_fail(ORACLE_ROOTS, "the slots and the %u parts are neither as before nor as after",
+                    heap_parts(&pool->heap));
     oracle_exact(pool, its);
     oracle_continue(pool, level, its, clear);
 }

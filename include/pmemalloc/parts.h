@@ -38,8 +38,9 @@ struct pma_part_stats {
     int node;         /* as the kernel counts; -1: unknown */
     uint64_t pages_total, pages_capacity, pages_free;
     uint64_t file_bytes, device_bytes;
-    uint64_t mallocs;           /* of small blocks from this part */
-    uint64_t remote_mallocs;    /* of these and of large blocks those for a thread on another node: the policy sent it here */
+    uint64_t mallocs; /* of small blocks from this part */
+    uint64_t
+        remote_mallocs; /* of these and of large blocks those for a thread on another node: the policy sent it here */
     uint64_t remote_frees;      /* blocks that came home, freed by a thread that allocates from another part */
     uint64_t remote_free_bytes; /* and their bytes */
 };

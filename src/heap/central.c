@@ -87,8 +87,7 @@ struct span *central_take(struct heap *heap, unsigned part, unsigned bin, uintpt
 
 void central_put_empty(struct heap *heap, struct span *span)
 {
-    struct central *central =
-        central_at(heap, part_of(span), atomic_load_explicit(&span->bin, memory_order_relaxed));
+    struct central *central = central_at(heap, part_of(span), atomic_load_explicit(&span->bin, memory_order_relaxed));
     span->place = PLACE_NONE;
     span->cursor = 0;
     atomic_store_explicit(&span->owner, OWNER_DEAD, memory_order_release);
@@ -127,7 +126,8 @@ void central_put(struct heap *heap, struct span *span)
     span->place = PLACE_NONE;
     lock_acquire(&central->lock);
     link_partial(central, span);
-    atomic_store(&span->owner, owner_central(part, bin)); /* seq_cst, then look: a free that saw the old owner is seen here */
+    atomic_store(&span->owner,
+                 owner_central(part, bin)); /* seq_cst, then look: a free that saw the old owner is seen here */
     bool empty = span_all_free(span);
     lock_release(&central->lock);
     if (empty)

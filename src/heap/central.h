@@ -22,7 +22,7 @@ struct central {
 /* What a part has of spans that nobody owns. */
 struct part_lists {
     struct central centrals[BIN_MAX];
-    struct span *large_kept[LARGE_KEPT_PAGES + 1]; /* freed large spans by pages ([0] is empty); pages lock */
+    struct span *large_kept[LARGE_KEPT_PAGES + 1];          /* freed large spans by pages ([0] is empty); pages lock */
     uint64_t large_kept_lengths[LARGE_KEPT_PAGES / 64 + 1]; /* bit p: large_kept[p] is not empty */
 };
 

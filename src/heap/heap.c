@@ -41,7 +41,8 @@ int heap_add_part(struct heap *heap, unsigned index, unsigned flags)
 {
     struct part *part = &heap->parts[index];
     part->table = (uint64_t *)(void *)(part->mapping.base + TABLE_OFFSET);
-    part->first_page = (uint32_t)((uint64_t)(part->mapping.base + part->mapping.heap_offset - heap->pages) >> PAGE_SHIFT);
+    part->first_page =
+        (uint32_t)((uint64_t)(part->mapping.base + part->mapping.heap_offset - heap->pages) >> PAGE_SHIFT);
     part->page_limit = (uint32_t)(part->superblock.capacity_pages + part->superblock.reserve_pages);
     part->lists = reserve(sizeof *part->lists);
     if (part->lists == NULL)
@@ -79,7 +80,8 @@ int heap_init(struct heap *heap, unsigned flags)
     arena_init(&heap->arena);
     heap->page_map = reserve(page_map_bytes(heap));
     if (heap->page_map != NULL && heap->parts[0].superblock.heap_pages >= PAGE_MAP_HUGE_FROM)
-        (void)madvise(heap->page_map, (size_t)heap->parts[0].superblock.heap_pages * sizeof *heap->page_map, MADV_HUGEPAGE);
+        (void)madvise(heap->page_map, (size_t)heap->parts[0].superblock.heap_pages * sizeof *heap->page_map,
+                      MADV_HUGEPAGE);
     heap->bins = reserve(BIN_MAX * sizeof *heap->bins);
     heap->typed_bins = reserve(PMA_TYPE_MAX * sizeof *heap->typed_bins);
     if (heap->page_map == NULL || heap->bins == NULL || heap->typed_bins == NULL)

@@ -155,6 +155,29 @@ void large_free(struct heap *heap, struct span *span, const void *block)
         misuse_report(heap, block, wrong);
 }
 
+void large_dissolve(struct heap *heap, void *const *blocks, size_t count_of_blocks)
+{
+    struct span *list = NULL;
+    const void *wrong = NULL;
+    lock_acquire(&heap->pages_lock);
+    for (size_t i = 0; i < count_of_blocks; i++) {
+        struct span *span = heap_span_at(heap, blocks[i]);
+        if (span == NULL || span->kind != SPAN_LARGE || atomic_load(&span->owner) != OWNER_LARGE ||
+            span->start != blocks[i]) {
+            wrong = blocks[i];
+            continue;
+        }
+        atomic_store(&span->owner, OWNER_DEAD);
+        count(heap, span, false);
+        span->next = list;
+        list = span;
+    }
+    span_dissolve(heap, list);
+    lock_release(&heap->pages_lock);
+    if (wrong != NULL)
+        misuse_report(heap, wrong, "a chunk of a region is no block in use");
+}
+
 /* The pages behind a span; where it ends the heap, the file grows for them. */
 static bool take_behind(struct heap *heap, const struct span *span, uint32_t pages)
 {

@@ -12,6 +12,8 @@
 /* A block of the bin (class 0) in the cache's part at a multiple of `align` pages; NULL with a detail. */
 void *large_malloc(struct thread_cache *cache, unsigned bin, size_t bytes, uint32_t align);
 void large_free(struct heap *heap, struct span *span, const void *block);
+/* Gives many back at once, with one fence; none of them is kept. What is no large block in use is reported. */
+void large_dissolve(struct heap *heap, void *const *blocks, size_t count);
 /* Resizes in place if the pages behind are free, or not needed; false if the block has to move. */
 bool large_resize(struct heap *heap, struct span *span, size_t bytes);
 

@@ -64,7 +64,8 @@ static struct thread_cache *next_in_turn(struct heap *heap)
 {
     (void)still_here(NULL);
     here.heap = NULL;
-    struct thread_cache *cache = cache_on_part(heap, atomic_fetch_add_explicit(&heap->turn, 1, memory_order_relaxed) % heap_parts(heap));
+    struct thread_cache *cache =
+        cache_on_part(heap, atomic_fetch_add_explicit(&heap->turn, 1, memory_order_relaxed) % heap_parts(heap));
     return cache;
 }
 

@@ -94,13 +94,13 @@ struct thread_cache {
     _Atomic uintptr_t *page_map;
 
     uint32_t part;
-    int node;                /* that its thread was on when it got the cache */
+    int node; /* that its thread was on when it got the cache */
     uint32_t scavenge_epoch;
     _Atomic uint64_t remote_mallocs; /* see struct pma_part_stats */
     struct remote_frees {
         _Atomic uint64_t blocks, bytes;
     } remote_frees[PART_MAX]; /* into each other part */
-    struct bin *gathering; /* the one bin that gathers frees, or NULL: more of them would pin a span each */
+    struct bin *gathering;    /* the one bin that gathers frees, or NULL: more of them would pin a span each */
     struct thread_cache *next, *previous; /* of this pool; its caches_lock */
     struct thread_cache *next_mine;       /* of this thread */
 
@@ -149,7 +149,7 @@ static inline struct bin *cache_bin(struct thread_cache *cache, unsigned index)
     return &cache->bins[index];
 }
 
-void *cache_refill(struct thread_cache *cache, struct bin *bin);                     /* refill.c */
+void *cache_refill(struct thread_cache *cache, struct bin *bin);      /* refill.c */
 void *cache_refill_here(struct thread_cache *cache, struct bin *bin); /* the same, from its own part only */
 void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t page_entry); /* ownership.c */
 /* A free past the LIFO, and not next to the last one. */

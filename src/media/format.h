@@ -45,7 +45,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is read and
 #define CAPACITY_MAX ((uint64_t)1 << 44)
 /* Of all parts of a pool, in its address range; page numbers stay below the largest one, which means none. */
 #define RANGE_MAX (((uint64_t)1 << 45) - HEAP_ALIGN)
-#define PART_MAX 8u /* parts of a pool: one per device or memory node */
+#define PART_MAX 8u                  /* parts of a pool: one per device or memory node */
 #define HEAP_MIN ((uint64_t)1 << 18) /* one span of the largest size class */
 
 /* ---- superblock: 512 bytes, then where the parts were last; of a pool of one part the rest of its 4 KiB is zero ---- */

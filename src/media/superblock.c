@@ -105,7 +105,8 @@ static int check_geometry(const struct superblock *sb, const char *path)
         return corrupt(path, "page shift", sb->page_shift, PAGE_SHIFT);
     if (sb->part_index == 0 && sb->slot_offset != 0)
         return corrupt(path, "slot offset", sb->slot_offset, 0);
-    if (sb->part_index != 0 && (sb->slot_offset == 0 || sb->slot_offset % HEAP_ALIGN != 0 || sb->slot_offset > RANGE_MAX))
+    if (sb->part_index != 0 &&
+        (sb->slot_offset == 0 || sb->slot_offset % HEAP_ALIGN != 0 || sb->slot_offset > RANGE_MAX))
         return pm_fail(PMA_ECORRUPT, "superblock of %s: slot offset %" PRIu64 " cannot be that of a part", path,
                        sb->slot_offset);
     /* From here on products of page counts fit 64 bits. */

@@ -93,8 +93,8 @@ int device_dax_copy(struct mapping *m)
 {
     size_t bytes = m->length < m->device_bytes ? m->length : m->device_bytes, mapped;
     char *inside;
-    if (mmap(m->base, m->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
-        MAP_FAILED)
+    if (mmap(m->base, m->length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+             0) == MAP_FAILED)
         return pm_fail_errno(errno, "no memory for a copy of %s", m->path);
     char *got = map_around(m, 0, bytes, PROT_READ, &inside, &mapped);
     if (got == MAP_FAILED)

@@ -29,12 +29,12 @@ struct mapping {
     size_t heap_offset; /* bytes of metadata */
     char *reservation;  /* what has to be unmapped */
     size_t reservation_length;
-    char *alias;      /* writable view of the metadata, or NULL */
-    bool read_only;   /* private copy-on-write */
-    bool synchronous; /* MAP_SYNC holds: DAX */
-    bool linked;      /* the file has its name (creation links it last) */
-    char *temporary;  /* name of an unlinked file where there is no O_TMPFILE, or NULL; owned */
-    pid_t owner;      /* process that opened it: in a forked child only the descriptor is closed */
+    char *alias;                         /* writable view of the metadata, or NULL */
+    bool read_only;                      /* private copy-on-write */
+    bool synchronous;                    /* MAP_SYNC holds: DAX */
+    bool linked;                         /* the file has its name (creation links it last) */
+    char *temporary;                     /* name of an unlinked file where there is no O_TMPFILE, or NULL; owned */
+    pid_t owner;                         /* process that opened it: in a forked child only the descriptor is closed */
     uint64_t device_bytes, device_align; /* of a device-DAX node; 0: it is a file */
 };
 

@@ -211,8 +211,8 @@ int mapping_extend_reservation(struct mapping *m, size_t bytes)
         got = MAP_FAILED;
     }
     if (got == MAP_FAILED)
-        return pm_fail(PMA_ENOMEM, "no address space behind %s for another part: %zu bytes at %p are taken", m->path, bytes,
-                       (void *)end);
+        return pm_fail(PMA_ENOMEM, "no address space behind %s for another part: %zu bytes at %p are taken", m->path,
+                       bytes, (void *)end);
     m->reservation_length += bytes;
     return 0;
 }
@@ -248,7 +248,7 @@ int mapping_persistence(const struct mapping *m, enum pma_durability wanted, str
     if ((unsigned)wanted > PMA_DURABILITY_PROCESS)
         return pm_fail(PMA_EINVAL, "there is no durability %u", (unsigned)wanted);
     ptrdiff_t alias = m->alias != NULL ? (ptrdiff_t)((uintptr_t)m->alias - (uintptr_t)m->base) : 0;
-    enum pma_durability durability = m->read_only                    ? PMA_DURABILITY_PROCESS /* nothing is to become durable */
+    enum pma_durability durability = m->read_only ? PMA_DURABILITY_PROCESS /* nothing is to become durable */
                                      : wanted == PMA_DURABILITY_AUTO ? detect(m)
                                                                      : wanted;
     pm_add_range(pm, m->base, m->base + m->heap_offset, alias, durability);

@@ -10,7 +10,7 @@ int topology_node_of(const void *address); /* node of the page behind the addres
 unsigned topology_processors(void);        /* that this process may run on */
 /* Node of the device behind a file, or of a device-DAX node, from sysfs; -1 if there is no device or it does not say. */
 int topology_node_of_file(int fd);
-int topology_processor(void);              /* that this thread runs on now; some nanoseconds */
+int topology_processor(void);                  /* that this thread runs on now; some nanoseconds */
 int topology_node_of_processor(int processor); /* -1 if unknown */
 /* As the firmware tells: 10 for a node itself, more for those further away; for a node that is unknown (-1), beyond all others. */
 int topology_distance(int from, int to);

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Regions: blocks are cut off chunks, which are large blocks, hence spans of their own. The head and further directories are small
+ * blocks, scanned conservatively, that lead to the chunks:
+ *
+ *     head --slot--> chunk        head --more--> directory --more--> directory ...
+ *          --slot--> chunk                           --slot--> chunk
+ *
+ * A chunk more:
+ *     1. the chunk is allocated                       crash: it is reached by nothing, and free
+ *     2. its slot, one word, published                crash before: the same; after: it is the region's, and empty
+ *     3. only now blocks are cut off it
+ * A directory more, when all slots of the newest are taken:
+ *     1. the directory, empty but for what it leads on to, durable     crash: reached by nothing
+ *     2. head.more, one word, published                                crash before: the same; after: it is the region's
+ * Destroying: the program has unlinked the head durably; a crash at any point leaves what nothing reaches.
+ *
+ * Which slots are taken is known by their not being 0: there is no counter that could disagree.
+ */
+#include "heap/large.h"
+#include "heap/size_class.h"
+#include "pm/error.h"
+#include "pool.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <pmemalloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DIRECTORY_MAGIC UINT64_C(0x4e4f4947455250) /* "PREGION" */
+#define DIRECTORY_BYTES ((size_t)4096)             /* a size class */
+#define ALIGNMENT ((size_t)16)
+/* Chunks double from the first to the last: a small region costs little, a large one has few chunks. */
+#define CHUNK_FIRST ((size_t)64 << 10)
+#define CHUNK_LAST ((size_t)2 << 20)
+static_assert(CHUNK_FIRST > SIZE_CLASS_MAX_BYTES, "chunks are large blocks");
+
+struct directory {
+    uint64_t magic;
+    uint64_t flags; /* of the region; in the head */
+    pma_ptr more;   /* the newest directory, in the head; the one before it, in others. 0: none */
+    uint64_t reserved;
+    pma_ptr chunk[(DIRECTORY_BYTES - 4 * sizeof(uint64_t)) / sizeof(pma_ptr)];
+};
+static_assert(sizeof(struct directory) == DIRECTORY_BYTES, "directory");
+#define DIRECTORY_CHUNKS (sizeof((struct directory *)0)->chunk / sizeof(pma_ptr))
+
+/* What is cut off now. One that is full stays until the end: a thread may still look at it. */
+struct chunk {
+    struct chunk *before;
+    char *start;
+    size_t bytes;
+    _Atomic size_t used; /* may go beyond `bytes`, by who came too late */
+};
+
+struct pma_region {
+    pma_pool *pool;
+    struct directory *head;
+    _Atomic(struct chunk *) current; /* NULL: none yet */
+    struct lock lock;                /* of what follows, and of changes to the directories */
+    struct directory *newest;
+    size_t next_slot; /* in it */
+    size_t next_bytes;
+    uint64_t chunks, chunk_bytes;
+    _Atomic uint64_t alloc_objects, alloc_bytes;
+};
+
+static bool is_leaf(const pma_region *region)
+{
+    return (region->head->flags & PMA_REGION_LEAF) != 0;
+}
+
+static pma_region *new_handle(pma_pool *pool, struct directory *head)
+{
+    pma_region *region = calloc(1, sizeof *region);
+    if (region == NULL) {
+        pm_fail(PMA_ENOMEM, "no DRAM for the handle of a region");
+        return NULL;
+    }
+    region->pool = pool;
+    region->head = region->newest = head;
+    region->next_bytes = CHUNK_FIRST;
+    lock_init(&region->lock, LOCK_REGION);
+    return region;
+}
+
+static struct directory *new_directory(pma_pool *pool, uint64_t flags, pma_ptr more)
+{
+    struct directory *directory = pma_calloc(pool, 1, sizeof *directory);
+    if (directory == NULL)
+        return NULL;
+    directory->magic = DIRECTORY_MAGIC;
+    directory->flags = flags;
+    directory->more = more;
+    pma_persist(pool, directory, sizeof *directory);
+    return directory;
+}
+
+int pma_region_create(pma_pool *pool, unsigned flags, pma_region **out)
+{
+    if (out == NULL || (flags & ~(unsigned)PMA_REGION_LEAF) != 0)
+        return pm_fail(PMA_EINVAL, "pma_region_create wants known flags and a place for the handle");
+    *out = NULL;
+    int error = pool_writable(pool);
+    if (error != 0)
+        return error;
+    struct directory *head = new_directory(pool, flags, 0);
+    if (head == NULL)
+        return PMA_ENOMEM;
+    *out = new_handle(pool, head);
+    if (*out != NULL)
+        return 0;
+    pma_free(pool, head);
+    return PMA_ENOMEM;
+}
+
+void *pma_region_block(const pma_region *region)
+{
+    return region->head;
+}
+
+/* ---- opening: nothing that is read is trusted ---- */
+
+static bool directory_at(pma_pool *pool, pma_ptr at, struct directory **directory)
+{
+    struct directory *found = at >> 48 == pool->heap.tag ? pma_direct(pool, at) : NULL;
+    if (found == NULL || pma_usable_size(pool, found) < sizeof *found || found->magic != DIRECTORY_MAGIC)
+        return false;
+    *directory = found;
+    return true;
+}
+
+/* Counts the chunks of a directory, and sets where the next one goes. */
+static int count_chunks(pma_region *region, const struct directory *directory, size_t *next_slot)
+{
+    *next_slot = DIRECTORY_CHUNKS;
+    for (size_t i = 0; i < DIRECTORY_CHUNKS; i++) {
+        pma_ptr at = directory->chunk[i];
+        if (at == 0) {
+            if (*next_slot == DIRECTORY_CHUNKS)
+                *next_slot = i;
+            continue;
+        }
+        const void *chunk = at >> 48 == region->pool->heap.tag ? pma_direct(region->pool, at) : NULL;
+        size_t bytes = chunk != NULL ? pma_usable_size(region->pool, chunk) : 0;
+        if (bytes <= SIZE_CLASS_MAX_BYTES || *next_slot != DIRECTORY_CHUNKS)
+            return pm_fail(PMA_ECORRUPT, "region: slot %zu of a directory leads to %#" PRIx64 ", where no chunk is", i,
+                           at);
+        region->chunks++;
+        region->chunk_bytes += bytes;
+    }
+    return 0;
+}
+
+static int read_directories(pma_region *region)
+{
+    size_t slot;
+    int error = count_chunks(region, region->head, &region->next_slot);
+    struct directory *directory;
+    uint64_t most = heap_pages_total(&region->pool->heap) * (PAGE_BYTES / DIRECTORY_BYTES); /* a ring has no end */
+    for (pma_ptr at = region->head->more; at != 0 && error == 0; at = directory->more) {
+        if (most-- == 0 || !directory_at(region->pool, at, &directory))
+            return pm_fail(PMA_ECORRUPT, "region: there is no directory at %#" PRIx64, at);
+        error = count_chunks(region, directory, &slot);
+        if (at == region->head->more) {
+            region->newest = directory;
+            region->next_slot = slot;
+        }
+    }
+    return error;
+}
+
+int pma_region_open(pma_pool *pool, void *block, pma_region **out)
+{
+    struct directory *head;
+    if (out == NULL)
+        return pm_fail(PMA_EINVAL, "pma_region_open wants a place for the handle");
+    *out = NULL;
+    int error = pool_writable(pool);
+    if (error != 0)
+        return error;
+    if (!directory_at(pool, pma_ptr_of(pool, block), &head))
+        return pm_fail(PMA_EINVAL, "no region begins at %p", block);
+    if ((head->flags & ~(uint64_t)PMA_REGION_LEAF) != 0)
+        return pm_fail(PMA_ECORRUPT, "region: its head has flags %#" PRIx64, head->flags);
+    pma_region *region = new_handle(pool, head);
+    if (region == NULL)
+        return PMA_ENOMEM;
+    error = read_directories(region);
+    if (error != 0)
+        pma_region_close(region);
+    else
+        *out = region;
+    return error;
+}
+
+/* ---- blocks ---- */
+
+/* A slot for one chunk more; the region's lock is held. */
+static pma_ptr *free_slot(pma_region *region)
+{
+    if (region->next_slot == DIRECTORY_CHUNKS) {
+        struct directory *directory = new_directory(region->pool, 0, region->head->more);
+        if (directory == NULL)
+            return NULL;
+        pma_publish(region->pool, &region->head->more, directory, 0);
+        region->newest = directory;
+        region->next_slot = 0;
+    }
+    return &region->newest->chunk[region->next_slot];
+}
+
+/* As long as the next chunk is to be, or where the pool has no room for that, half of it, and so on. */
+static char *chunk_pages(pma_region *region, size_t size)
+{
+    char *start = NULL;
+    for (size_t bytes = region->next_bytes; start == NULL && bytes >= CHUNK_FIRST; bytes /= 2) {
+        size_t wanted = size > bytes ? size : bytes;
+        start = is_leaf(region) ? pma_malloc_leaf(region->pool, wanted) : pma_malloc(region->pool, wanted);
+        if (wanted == size)
+            break;
+    }
+    return start;
+}
+
+/* The block of `size` bytes is the chunk's first: so whoever asks for a chunk has something of it, whatever others do. */
+static void *in_new_chunk(pma_region *region, size_t size)
+{
+    struct chunk *chunk = calloc(1, sizeof *chunk);
+    pma_ptr *slot = chunk != NULL ? free_slot(region) : NULL;
+    char *start = slot != NULL ? chunk_pages(region, size) : NULL;
+    if (start == NULL) {
+        free(chunk);
+        return NULL;
+    }
+    /* What was there before may look like pointers, and would keep alive what is gone. */
+    if (!is_leaf(region)) {
+        memset(start, 0, pma_usable_size(region->pool, start));
+        pma_flush(region->pool, start, pma_usable_size(region->pool, start));
+    }
+    chunk->start = start;
+    chunk->bytes = pma_usable_size(region->pool, start);
+    atomic_init(&chunk->used, size);
+    pma_publish(region->pool, slot, start, 0);
+    region->next_slot++;
+    region->chunks++;
+    region->chunk_bytes += chunk->bytes;
+    if (region->next_bytes < CHUNK_LAST)
+        region->next_bytes *= 2;
+    chunk->before = atomic_load_explicit(&region->current, memory_order_relaxed);
+    atomic_store_explicit(&region->current, chunk, memory_order_release);
+    return start;
+}
+
+static void *cut_off(struct chunk *chunk, size_t size)
+{
+    if (chunk == NULL || atomic_load_explicit(&chunk->used, memory_order_relaxed) > chunk->bytes - size)
+        return NULL;
+    size_t at = atomic_fetch_add_explicit(&chunk->used, size, memory_order_relaxed);
+    return at <= chunk->bytes - size ? chunk->start + at : NULL;
+}
+
+void *pma_region_alloc(pma_region *region, size_t size)
+{
+    size_t rounded = size == 0 ? ALIGNMENT : (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (size > PTRDIFF_MAX) {
+        pm_fail(PMA_ENOMEM, "a block of %zu bytes fits no region", size);
+        errno = ENOMEM;
+        return NULL;
+    }
+    struct chunk *chunk = atomic_load_explicit(&region->current, memory_order_acquire);
+    void *block = chunk != NULL && rounded <= chunk->bytes ? cut_off(chunk, rounded) : NULL;
+    if (block == NULL) {
+        lock_acquire(&region->lock);
+        struct chunk *now = atomic_load_explicit(&region->current, memory_order_relaxed);
+        if (now != chunk && rounded <= now->bytes)
+            block = cut_off(now, rounded);
+        if (block == NULL)
+            block = in_new_chunk(region, rounded);
+        lock_release(&region->lock);
+    }
+    if (block == NULL) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    atomic_fetch_add_explicit(&region->alloc_objects, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&region->alloc_bytes, rounded, memory_order_relaxed);
+    return block;
+}
+
+/* ---- the end ---- */
+
+static size_t list_chunks(const pma_region *region, const struct directory *directory, void **blocks)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < DIRECTORY_CHUNKS && directory->chunk[i] != 0; i++)
+        blocks[count++] = pma_direct(region->pool, directory->chunk[i]);
+    return count;
+}
+
+int pma_region_destroy(pma_region *region)
+{
+    pma_pool *pool = region->pool;
+    int error = pool_writable(pool);
+    if (error != 0)
+        return error;
+    void **blocks = malloc((region->chunks + 1) * sizeof *blocks);
+    if (blocks == NULL)
+        return pm_fail(PMA_ENOMEM, "no DRAM for the list of a region's %" PRIu64 " chunks", region->chunks);
+    size_t count = list_chunks(region, region->head, blocks);
+    for (pma_ptr at = region->head->more; at != 0;) {
+        struct directory *directory = pma_direct(pool, at);
+        at = directory->more;
+        count += list_chunks(region, directory, blocks + count);
+        pma_free(pool, directory);
+    }
+    pma_free(pool, region->head);
+    large_dissolve(&pool->heap, blocks, count);
+    free(blocks);
+    pma_region_close(region);
+    return 0;
+}
+
+void pma_region_close(pma_region *region)
+{
+    for (struct chunk *next, *chunk = atomic_load(&region->current); chunk != NULL; chunk = next) {
+        next = chunk->before;
+        free(chunk);
+    }
+    lock_destroy(&region->lock);
+    free(region);
+}
+
+int pma_region_stats(pma_region *region, struct pma_region_stats *stats)
+{
+    if (stats == NULL)
+        return pm_fail(PMA_EINVAL, "pma_region_stats wants a place for the figures");
+    lock_acquire(&region->lock);
+    stats->chunks = region->chunks;
+    stats->chunk_bytes = region->chunk_bytes;
+    lock_release(&region->lock);
+    stats->alloc_objects = atomic_load_explicit(&region->alloc_objects, memory_order_relaxed);
+    stats->alloc_bytes = atomic_load_explicit(&region->alloc_bytes, memory_order_relaxed);
+    return 0;
+}

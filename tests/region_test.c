@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Regions: blocks that live in pages of their own and go together. */
+#include "suites.h"
+#include "support.h"
+
+#include "heap/heap.h"
+#include "observe/stats.h"
+#include "pool.h"
+#include "stress.h"
+
+#include <pthread.h>
+
+static pma_region *create_region(pma_pool *pool, unsigned flags)
+{
+    pma_region *region = NULL;
+    CHECK_EQUAL(pma_region_create(pool, flags, &region), 0);
+    return region;
+}
+
+static void a_region_survives_when_rooted(void)
+{
+    const char *path = scratch("region");
+    for (unsigned flags = 0; flags <= PMA_REGION_LEAF; flags++) {
+        pma_pool *pool = create_pool(path, 4 * MIB, 64 * MIB);
+        pma_region *region = create_region(pool, flags);
+        CHECK_EQUAL(pma_root_set(pool, "tenant", pma_region_block(region)), 0);
+        pma_ptr first = 0;
+        /* Enough for chunks of all lengths, and some of their own. */
+        for (unsigned i = 0; i < 2000; i++) {
+            size_t size = i % 500 == 0 ? 3 * MIB : 16 + i;
+            char *block = pma_region_alloc(region, size);
+            if (!CHECK(block != NULL && (uintptr_t)block % 16 == 0))
+                return;
+            fill(block, size, i);
+            pma_persist(pool, block, size);
+            if (i == 0)
+                first = pma_ptr_of(pool, block);
+        }
+        struct pma_region_stats stats;
+        CHECK_EQUAL(pma_region_stats(region, &stats), 0);
+        CHECK(stats.alloc_objects == 2000 && stats.chunk_bytes >= stats.alloc_bytes && stats.chunks < 20);
+        pma_region_close(region);
+        pool_abandon(pool);
+        pool = open_pool_at(path, 0);
+        CHECK_EQUAL(info_of(pool).open.live_objects, stats.chunks + 1);
+        CHECK(filled(pma_direct(pool, first), 3 * MIB, 0));
+        /* It goes on, and is then given back: as if it had never been. */
+        CHECK_EQUAL(pma_region_open(pool, pma_root_get(pool, "tenant"), &region), 0);
+        struct pma_region_stats again;
+        CHECK(pma_region_stats(region, &again) == 0 && again.chunks == stats.chunks &&
+              again.chunk_bytes == stats.chunk_bytes);
+        char *more = pma_region_alloc(region, 100);
+        CHECK(more != NULL);
+        CHECK_EQUAL(pma_root_set(pool, "tenant", NULL), 0);
+        CHECK_EQUAL(pma_region_destroy(region), 0);
+        CHECK_EQUAL(stats_of(pool).total.inuse_objects, 0);
+        CHECK(heap_check(&pool->heap) == NULL);
+        size_t given = 0;
+        CHECK(pma_trim(pool, &given) == 0 && given > 6 * MIB);
+        close_pool(pool);
+        unlink(path);
+    }
+}
+
+static void a_region_vanishes_when_not_rooted(void)
+{
+    const char *path = scratch("region");
+    pma_pool *pool = create_pool(path, MIB, 16 * MIB);
+    pma_region *region = create_region(pool, 0), *other = create_region(pool, 0);
+    CHECK_EQUAL(pma_root_set(pool, "other", pma_region_block(other)), 0);
+    for (unsigned i = 0; i < 3000; i++)
+        CHECK(pma_region_alloc(region, 200) != NULL && pma_region_alloc(other, 50) != NULL);
+    pma_region_close(region);
+    pma_region_close(other);
+    pool_abandon(pool);
+    pool = open_pool_at(path, 0);
+    CHECK_EQUAL(pma_region_open(pool, pma_root_get(pool, "other"), &other), 0);
+    struct pma_region_stats stats;
+    CHECK(pma_region_stats(other, &stats) == 0);
+    CHECK_EQUAL(info_of(pool).open.live_objects, stats.chunks + 1);
+    pma_region_close(other);
+    close_pool(pool);
+}
+
+static void more_chunks_than_a_directory_has(void)
+{
+    enum { CHUNKS = 1100 };
+    const char *path = scratch("region");
+    pma_pool *pool = create_pool(path, 64 * MIB, 4 * GIB);
+    pma_region *region = create_region(pool, PMA_REGION_LEAF);
+    CHECK_EQUAL(pma_root_set(pool, "r", pma_region_block(region)), 0);
+    for (unsigned i = 0; i < CHUNKS; i++) /* each has a chunk of its own */
+        CHECK(pma_region_alloc(region, i % 10 == 0 ? 2 * MIB + 8192 : 40000) != NULL);
+    struct pma_region_stats stats, again;
+    CHECK(pma_region_stats(region, &stats) == 0 && stats.chunks > 100);
+    while (stats.chunks < CHUNKS && pma_region_alloc(region, 2 * MIB) != NULL)
+        pma_region_stats(region, &stats);
+    pma_region_close(region);
+    pool_abandon(pool);
+    pool = open_pool_at(path, 0);
+    CHECK_EQUAL(pma_region_open(pool, pma_root_get(pool, "r"), &region), 0);
+    CHECK(pma_region_stats(region, &again) == 0 && again.chunks == stats.chunks);
+    CHECK_EQUAL(pma_root_set(pool, "r", NULL), 0);
+    CHECK_EQUAL(pma_region_destroy(region), 0);
+    CHECK_EQUAL(stats_of(pool).total.inuse_objects, 0);
+    close_pool(pool);
+}
+
+static void a_full_pool_leaves_the_region_as_it_was(void)
+{
+    pma_pool *pool = create_pool(scratch("region"), MIB, MIB);
+    pma_region *region = create_region(pool, 0);
+    size_t count = 0;
+    while (pma_region_alloc(region, 1000) != NULL)
+        count++;
+    CHECK(errno == ENOMEM && count >= 800);
+    CHECK(pma_region_alloc(region, SIZE_MAX) == NULL && pma_region_alloc(region, MIB) == NULL);
+    struct pma_region_stats stats;
+    CHECK(pma_region_stats(region, &stats) == 0 && stats.alloc_objects == count);
+    CHECK_EQUAL(pma_region_destroy(region), 0);
+    CHECK(stats_of(pool).total.inuse_objects == 0 && pma_malloc(pool, MIB) != NULL);
+    close_pool(pool);
+}
+
+static void what_is_no_region_is_refused(void)
+{
+    pma_pool *pool = create_pool(scratch("region"), MIB, 4 * MIB);
+    pma_region *region = NULL;
+    uint64_t *block = pma_calloc(pool, 1, 4096);
+    CHECK_ERROR(pma_region_create(pool, 2, &region), PMA_EINVAL, "flags");
+    CHECK_ERROR(pma_region_create(pool, 0, NULL), PMA_EINVAL, "handle");
+    CHECK_ERROR(pma_region_open(pool, NULL, &region), PMA_EINVAL, "region");
+    CHECK_ERROR(pma_region_open(pool, block, &region), PMA_EINVAL, "region");
+    CHECK_ERROR(pma_region_open(pool, &region, &region), PMA_EINVAL, "region");
+    pma_region *real = create_region(pool, 0);
+    CHECK(pma_region_alloc(real, 100) != NULL);
+    uint64_t *head = pma_region_block(real), saved[8];
+    pma_region_close(real);
+    memcpy(saved, head, sizeof saved);
+    /* flags, more: nonsense, another pool's, itself; chunks: a hole, no block, a small one */
+    const struct {
+        unsigned word;
+        uint64_t value;
+    } lies[] = {{1, 4},
+                {2, 12345},
+                {2, UINT64_MAX},
+                {2, pma_ptr_of(pool, head)},
+                {4, 77},
+                {4, UINT64_MAX},
+                {5, pma_ptr_of(pool, block)},
+                {6, saved[4]}};
+    for (unsigned i = 0; i < COUNT_OF(lies); i++) {
+        head[lies[i].word] = lies[i].value;
+        CHECK_ERROR(pma_region_open(pool, head, &region), PMA_ECORRUPT, "region");
+        CHECK(region == NULL);
+        memcpy(head, saved, sizeof saved);
+    }
+    CHECK_EQUAL(pma_region_open(pool, head, &region), 0);
+    CHECK_EQUAL(pma_region_destroy(region), 0);
+    CHECK(heap_check(&pool->heap) == NULL);
+    close_pool(pool);
+}
+
+struct shared_region {
+    pma_region *region;
+    _Atomic unsigned number;
+};
+
+static void *cut_blocks(void *arg)
+{
+    struct shared_region *shared = arg;
+    unsigned key = atomic_fetch_add(&shared->number, 1), rounds = scaled(20000);
+    char **blocks = calloc(rounds, sizeof *blocks);
+    size_t wrong = 0;
+    for (unsigned i = 0; i < rounds; i++) {
+        blocks[i] = pma_region_alloc(shared->region, 24 + i % 40);
+        if (CHECK(blocks[i] != NULL))
+            fill(blocks[i], 24 + i % 40, key * 1000000u + i);
+    }
+    for (unsigned i = 0; i < rounds; i++)
+        wrong += !filled(blocks[i], 24 + i % 40, key * 1000000u + i);
+    CHECK_EQUAL(wrong, 0);
+    free(blocks);
+    return NULL;
+}
+
+static void threads_share_a_region(void)
+{
+    pma_pool *pool = create_pool(scratch("region"), MIB, 64 * MIB);
+    struct shared_region shared = {create_region(pool, 0), 0};
+    pthread_t threads[4];
+    for (unsigned i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, cut_blocks, &shared);
+    for (unsigned i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    struct pma_region_stats stats;
+    CHECK(pma_region_stats(shared.region, &stats) == 0 && stats.alloc_objects == 4u * scaled(20000));
+    CHECK_EQUAL(pma_region_destroy(shared.region), 0);
+    CHECK_EQUAL(stats_of(pool).total.inuse_objects, 0);
+    close_pool(pool);
+}
+
+void region_tests(CU_pSuite suite)
+{
+    CU_ADD_TEST(suite, a_region_survives_when_rooted);
+    CU_ADD_TEST(suite, a_region_vanishes_when_not_rooted);
+    CU_ADD_TEST(suite, more_chunks_than_a_directory_has);
+    CU_ADD_TEST(suite, a_full_pool_leaves_the_region_as_it_was);
+    CU_ADD_TEST(suite, what_is_no_region_is_refused);
+    CU_ADD_TEST(suite, threads_share_a_region);
+}
