@@ -185,8 +185,10 @@ static int read_superblock(struct part *part, bool *damaged)
     char image[2 * SUPERBLOCK_BYTES] = {0};
     uint64_t bytes;
     int error = mapping_size(&part->mapping, &bytes);
-    if (error == 0 && bytes > 0)
-        error = mapping_read(&part->mapping, image, bytes < sizeof image ? bytes : sizeof image, 0);
+    for (uint64_t at = 0; at < sizeof image && at < bytes && error == 0; at += SUPERBLOCK_BYTES) {
+        uint64_t length = bytes - at < sizeof(struct superblock) ? bytes - at : sizeof(struct superblock);
+        error = mapping_read(&part->mapping, image + at, length, at);
+    }
     return error != 0 ? error : superblock_choose(image, bytes, part->mapping.path, &part->superblock, damaged);
 }
 

@@ -44,10 +44,11 @@ static bool run_all_sequences(struct test_case *test, unsigned length)
     return more;
 }
 
-static void run_tests(void)
+static void run_tests(unsigned first_job)
 {
     static struct test_case test;
-    for (const struct job *job = command->mutation_jobs; job->workload != NULL; job++) {
+    for (const struct job *job = command->mutation_jobs + first_job; job->workload != NULL; job++) {
+        mutation_stage = (unsigned)(job - command->mutation_jobs);
         case_prepare(job->workload, &job->medium);
         test = (struct test_case){.workload = job->workload, .medium = job->medium, .depth = job->depth};
         for (unsigned number = 0; case_script(&test, number); number++)
@@ -70,7 +71,7 @@ static void run_mutant(void *argument)
     const struct mutant *mutant = argument;
     if (mutant != NULL)
         mutation_choose(mutant->place, mutant->mutation);
-    run_tests();
+    run_tests(mutant != NULL ? mutation_sites[mutant->place].stage : 0);
 }
 
 /* ---- in the parent ---- */
@@ -104,6 +105,8 @@ static void find_places(void)
         if (site->place == s)
             continue;
         first->calls += site->calls;
+        if (site->stage < first->stage)
+            first->stage = site->stage;
         for (unsigned m = 0; m < MUTATIONS; m++)
             first->effect[m] += site->effect[m];
     }

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-bool file_named_early;
+bool file_named_early, file_is_device;
 uint64_t file_device_bytes = IMAGE_BYTES - FILE_STATE_BYTES;
 
 /* level-LEVEL or level-LEVEL.NUMBER */
@@ -73,7 +73,7 @@ int mapping_create(struct mapping *m, const char *path, unsigned mode)
         state_of(m)->bytes = 0;
         medium_durable(&state_of(m)->bytes, sizeof state_of(m)->bytes);
     }
-    if (error == 0 && file_named_early) {
+    if (error == 0 && (file_named_early || file_is_device)) {
         state_of(m)->named = 1;
         medium_durable(&state_of(m)->named, sizeof state_of(m)->named);
     }
@@ -217,10 +217,12 @@ int mapping_seal(struct mapping *m)
 
 int mapping_link(struct mapping *m)
 {
+    m->linked = true;
+    if (file_is_device)
+        return 0;
     medium_durable_all(level_of(m));
     state_of(m)->named = 1;
     medium_durable(&state_of(m)->named, sizeof state_of(m)->named);
-    m->linked = true;
     return 0;
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 struct site mutation_sites[SITES_MAX];
-unsigned mutation_site_count;
+unsigned mutation_site_count, mutation_stage;
 const char *const mutation_names[MUTATIONS] = {"none", "drop", "drop flush", "drop fence", "delay", "shorten", "split"};
 
 void (*mutation_observer)(void);
@@ -51,7 +51,8 @@ static unsigned site_of(const void *address, const char *function, enum operatio
                                                         .function = function,
                                                         .operation = operation,
                                                         .program = program,
-                                                        .place = mutation_site_count};
+                                                        .place = mutation_site_count,
+                                                        .stage = mutation_stage};
     return mutation_site_count++;
 }
 

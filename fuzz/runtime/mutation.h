@@ -44,12 +44,14 @@ struct site {
     enum operation operation;
     bool program;   /* a site of the program under test, not of the library */
     unsigned place; /* what a mutant changes together: copies of one source line. By itself, each is its own */
+    unsigned stage; /* mutation_stage at the first call */
     uint64_t calls;
     uint64_t effect[MUTATIONS]; /* calls in which this mutation would change anything */
 };
 
 extern struct site mutation_sites[SITES_MAX];
 extern unsigned mutation_site_count;
+extern unsigned mutation_stage; /* of the tests: those before a site's first need not be run for a mutant of it */
 extern const char *const mutation_names[MUTATIONS];
 
 /* The mutant that runs: one place, one mutation. Sites are found by running, and keep their numbers in child processes. */

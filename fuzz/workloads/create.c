@@ -4,6 +4,7 @@
  *
  *     the file has no name until it is complete       no file, or an empty pool
  *     it has a name from the beginning                no file, PMA_ENOTPOOL, or an empty pool
+ *     it is a device's                                as in the case before
  *     it has two parts                                as in the first case; the other part may have its name before
  *
  * Where there is no pool yet, one can be made; what is not a pool is left alone by pma_create (PMA_EEXIST).
@@ -18,7 +19,7 @@
 #define SIZE ((size_t)32 * PAGE_BYTES)
 #define CAPACITY ((size_t)64 * PAGE_BYTES)
 
-enum { OP_CREATE, OP_CREATE_NAMED, OP_CREATE_PARTS, OP_CLOSE, OP_OPEN, OP_CRASH, OPERATIONS };
+enum { OP_CREATE, OP_CREATE_NAMED, OP_CREATE_PARTS, OP_CREATE_DEVICE, OP_CLOSE, OP_OPEN, OP_CRASH, OPERATIONS };
 
 struct model {
     bool no_file, not_pool, pool; /* what an open may find */
@@ -32,7 +33,7 @@ static struct {
 static const char *name(unsigned operation)
 {
     static const char *const names[OPERATIONS] = {
-        "create", "create (named early)", "create (two parts)", "close", "open", "crash"};
+        "create", "create (named early)", "create (two parts)", "create (on a device)", "close", "open", "crash"};
     return names[operation];
 }
 
@@ -82,7 +83,10 @@ static void operate(unsigned thread, unsigned operation)
     case OP_CREATE:
     case OP_CREATE_NAMED:
     case OP_CREATE_PARTS:
-        create_pool(operation == OP_CREATE_NAMED, operation == OP_CREATE_PARTS);
+    case OP_CREATE_DEVICE:
+        file_is_device = operation == OP_CREATE_DEVICE;
+        create_pool(operation == OP_CREATE_NAMED || operation == OP_CREATE_DEVICE, operation == OP_CREATE_PARTS);
+        file_is_device = false;
         break;
     case OP_CLOSE:
         if (pool != NULL && pma_close(pool) < 0)

@@ -49,7 +49,7 @@ PMA_API int pma_region_open(pma_pool *pool, void *block, pma_region **region);
 /* The head: what the program links or roots. */
 PMA_API void *pma_region_block(const pma_region *region);
 
-/* `size` bytes, 16-byte aligned, not cleared: NULL with ENOMEM leaves the region as it was. Thread-safe. Most calls are one atomic
+/* `size` bytes, 16-byte aligned, and durably zero (not those of a leaf region): NULL with ENOMEM leaves the region as it was. Thread-safe. Most calls are one atomic
  * addition; each 64 KiB to 2 MiB a chunk is allocated and durably linked to the head before its first block is handed out. */
 PMA_API void *pma_region_alloc(pma_region *region, size_t size);
 
