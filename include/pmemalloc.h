@@ -70,9 +70,12 @@ PMA_API int pma_create(const char *path, const struct pma_options *options, pma_
 
 /*
  * Opens an existing pool; recovers it first if it was not closed cleanly. The file is locked against other openers
- * (PMA_EBUSY names the holder); readers with PMA_READ_ONLY share. Errors: PMA_ENOENT, PMA_EACCES, PMA_EBUSY, PMA_ENOTPOOL,
- * PMA_EVERSION, PMA_ECORRUPT, PMA_ETRUNCATED, PMA_ELAYOUT, PMA_EADDRESS, PMA_ENOMEM, PMA_EIO, PMA_ENOSPC (a sparse copy, for
- * which there is no storage). An error leaves the file as it was.
+ * (PMA_EBUSY names the holder); readers with PMA_READ_ONLY share. While it opens, a SIGBUS in the pool's own mapping is
+ * PMA_EIO, with the offset in the detail; others go to the program's action, which is back when pma_open returns. No thread
+ * may set an action for SIGBUS meanwhile. Errors: PMA_ENOENT, PMA_EACCES, PMA_EBUSY, PMA_ENOTPOOL, PMA_EVERSION,
+ * PMA_ECORRUPT, PMA_ETRUNCATED, PMA_ELAYOUT, PMA_EADDRESS, PMA_ENOMEM, PMA_EIO, PMA_ENOSPC (a sparse copy, for which there
+ * is no storage). An error leaves the file as it was; after PMA_EIO a recovery may have been begun, and is
+ * repeated by the next open.
  */
 PMA_API int pma_open(const char *path, const struct pma_options *options, pma_pool **pool);
 

@@ -276,18 +276,24 @@ static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options
     int error = rebuild_begin(&rebuild);
     if (error == 0)
         error = table_load(&rebuild);
+    if (error == 0)
+        error = guard_check(&pool->guard);
     if (error == 0 && !heap->parts[0].mapping.read_only)
         error = back_what_is_used(heap);
     if (error == 0 && !recover)
         error = image_load(&rebuild);
+    if (error == 0 && !recover)
+        error = guard_check(&pool->guard);
     if (error == 0 && recover)
         error = mark_begin(&rebuild);
     if (error == 0 && recover) {
         error = replay(heap, &rebuild.report.lanes_replayed);
         if (error == 0) {
             mark(&rebuild);
-            mark_clear_weak(&rebuild);
+            error = guard_check(&pool->guard); /* what was not marked may only have been unreadable */
         }
+        if (error == 0)
+            mark_clear_weak(&rebuild);
     }
     mark_end(&rebuild);
     if (!heap->parts[0].mapping.read_only)
@@ -327,12 +333,16 @@ static int open_pool(struct pma_pool *pool, const struct pma_options *options)
     const struct superblock *superblock = &heap->parts[0].superblock;
     int error = pool_attach(pool, options);
     if (error == 0)
+        guard_begin(&pool->guard, &heap->parts[0].mapping, sizeof heap->parts[0], heap_parts(heap));
+    if (error == 0)
         error = types_load(&heap->types, heap->base);
     if (error == 0)
         error = roots_check(heap->base);
     if (error == 0)
         error = roots_check_targets(heap->base, heap->tag, superblock->heap_offset,
                                     superblock->heap_offset + ((uint64_t)heap->page_limit << PAGE_SHIFT));
+    if (error == 0)
+        error = guard_check(&pool->guard);
     if (error == 0)
         error =
             rebuild_heap(pool, options, superblock->state != STATE_CLEAN || (options->flags & PMA_FORCE_RECOVERY) != 0);
@@ -368,6 +378,10 @@ int pma_open(const char *path, const struct pma_options *given, pma_pool **out)
     error = parts_find(pool, path, &options);
     if (error == 0)
         error = open_pool(pool, &options);
+    int fault = guard_check(&pool->guard); /* is the cause of whatever else was found */
+    guard_end(&pool->guard);
+    if (fault != 0)
+        error = fault;
     if (error != 0) {
         pool_free(pool);
         return error;

@@ -9,6 +9,7 @@
 #define POOL_H
 
 #include "heap/heap.h"
+#include "pm/mapping_guard.h"
 
 struct pma_pool {
     struct heap heap; /* first */
@@ -19,6 +20,7 @@ struct pma_pool {
     enum pma_durability wanted; /* what the program asked for, AUTO included */
     unsigned mode;
     struct pma_open_report report;
+    struct guard guard;    /* while it is being opened */
     struct pma_pool *next; /* open pools of this process */
 };
 

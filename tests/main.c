@@ -37,6 +37,7 @@ static const struct {
     {"full_device", full_device_tests},
     {"parts", parts_tests},
     {"region", region_tests},
+    {"guard", guard_tests},
     {"recovery", recovery_tests},
     {"crash", crash_tests},
     {"thread", thread_tests},

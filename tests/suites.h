@@ -24,6 +24,7 @@ void bad_garbage_tests(CU_pSuite suite);
 void full_device_tests(CU_pSuite suite);
 void parts_tests(CU_pSuite suite);
 void region_tests(CU_pSuite suite);
+void guard_tests(CU_pSuite suite);
 void recovery_tests(CU_pSuite suite);
 void crash_tests(CU_pSuite suite);
 void thread_tests(CU_pSuite suite);

@@ -275,7 +275,7 @@ int mapping_read(const struct mapping *m, void *buffer, size_t length, uint64_t 
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return pm_fail_errno(errno, "cannot read %s", m->path);
+            return pm_fail_errno(errno, "cannot read %s at offset %" PRIu64, m->path, offset + done);
         if (n == 0)
             return pm_fail(PMA_ETRUNCATED, "%s ends at %" PRIu64 ", before %" PRIu64, m->path, offset + done,
                            offset + length);
