@@ -56,6 +56,7 @@
 #include <pmemalloc/parts.h>
 #include <pmemalloc/region.h>
 #include <pmemalloc/stats.h>
+#include <pmemalloc/watermark.h>
 
 #ifdef __cplusplus
 extern "C" {

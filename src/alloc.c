@@ -37,6 +37,7 @@ static void *allocate_large(struct thread_cache *cache, unsigned bin, size_t byt
     void *block = large_malloc(cache, bin, bytes, align);
     if (UNLIKELY(block == NULL))
         block = placement_elsewhere_large(cache, bin, bytes, align);
+    heap_look_at_level(atomic_load_explicit(&cache->heap, memory_order_relaxed));
     return block != NULL ? block : refuse(ENOMEM);
 }
 

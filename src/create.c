@@ -366,5 +366,6 @@ int pma_add_part(pma_pool *pool, const struct pma_part *given)
     }
     lock_release(&heap->pages_lock);
     lock_release(&heap->types_lock);
+    heap_capacity_changed(heap);
     return error;
 }

@@ -20,8 +20,10 @@ struct pma_pool {
     enum pma_durability wanted; /* what the program asked for, AUTO included */
     unsigned mode;
     struct pma_open_report report;
-    struct guard guard;    /* while it is being opened */
-    struct pma_pool *next; /* open pools of this process */
+    struct lock regions_lock;
+    struct pma_region *regions; /* the open ones */
+    struct guard guard;         /* while it is being opened */
+    struct pma_pool *next;      /* open pools of this process */
 };
 
 /* NULL stays NULL. */

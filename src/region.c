@@ -54,6 +54,7 @@ struct chunk {
 };
 
 struct pma_region {
+    pma_region *next; /* of the pool's open ones; pool->regions_lock */
     pma_pool *pool;
     struct directory *head;
     _Atomic(struct chunk *) current; /* NULL: none yet */
@@ -81,7 +82,21 @@ static pma_region *new_handle(pma_pool *pool, struct directory *head)
     region->head = region->newest = head;
     region->next_bytes = CHUNK_FIRST;
     lock_init(&region->lock, LOCK_REGION);
+    lock_acquire(&pool->regions_lock);
+    region->next = pool->regions;
+    pool->regions = region;
+    lock_release(&pool->regions_lock);
     return region;
+}
+
+static bool is_open(pma_pool *pool, const struct directory *head)
+{
+    bool open = false;
+    lock_acquire(&pool->regions_lock);
+    for (const pma_region *region = pool->regions; region != NULL; region = region->next)
+        open |= region->head == head;
+    lock_release(&pool->regions_lock);
+    return open;
 }
 
 static struct directory *new_directory(pma_pool *pool, uint64_t flags, pma_ptr more)
@@ -143,7 +158,9 @@ static int count_chunks(pma_region *region, const struct directory *directory, s
         }
         const void *chunk = at >> 48 == region->pool->heap.tag ? pma_direct(region->pool, at) : NULL;
         size_t bytes = chunk != NULL ? pma_usable_size(region->pool, chunk) : 0;
-        if (bytes <= SIZE_CLASS_MAX_BYTES || *next_slot != DIRECTORY_CHUNKS)
+        pma_type_id type = is_leaf(region) ? PMA_TYPE_LEAF : PMA_TYPE_CONSERVATIVE;
+        if (bytes <= SIZE_CLASS_MAX_BYTES || heap_span_at(&region->pool->heap, chunk)->type != type ||
+            *next_slot != DIRECTORY_CHUNKS)
             return pm_fail(PMA_ECORRUPT, "region: slot %zu of a directory leads to %#" PRIx64 ", where no chunk is", i,
                            at);
         region->chunks++;
@@ -183,6 +200,8 @@ int pma_region_open(pma_pool *pool, void *block, pma_region **out)
         return pm_fail(PMA_EINVAL, "no region begins at %p", block);
     if ((head->flags & ~(uint64_t)PMA_REGION_LEAF) != 0)
         return pm_fail(PMA_ECORRUPT, "region: its head has flags %#" PRIx64, head->flags);
+    if (is_open(pool, head))
+        return pm_fail(PMA_EBUSY, "the region at %p is open already", block);
     pma_region *region = new_handle(pool, head);
     if (region == NULL)
         return PMA_ENOMEM;
@@ -247,7 +266,13 @@ static void *in_new_chunk(pma_region *region, size_t size)
     region->chunk_bytes += chunk->bytes;
     if (region->next_bytes < CHUNK_LAST)
         region->next_bytes *= 2;
-    chunk->before = atomic_load_explicit(&region->current, memory_order_relaxed);
+    struct chunk *now = atomic_load_explicit(&region->current, memory_order_relaxed);
+    if (now != NULL &&
+        size > CHUNK_LAST) { /* all for itself: what is left of the one that is in use is used up first */
+        free(chunk);
+        return start;
+    }
+    chunk->before = now;
     atomic_store_explicit(&region->current, chunk, memory_order_release);
     return start;
 }
@@ -262,6 +287,10 @@ static void *cut_off(struct chunk *chunk, size_t size)
 
 void *pma_region_alloc(pma_region *region, size_t size)
 {
+    if (atomic_load_explicit(&region->pool->heap.disowned, memory_order_relaxed)) { /* in a forked child */
+        errno = pool_usable(region->pool) != 0 ? EINVAL : 0;
+        return NULL;
+    }
     size_t rounded = size == 0 ? ALIGNMENT : (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     if (size > PTRDIFF_MAX) {
         pm_fail(PMA_ENOMEM, "a block of %zu bytes fits no region", size);
@@ -318,11 +347,19 @@ int pma_region_destroy(pma_region *region)
     large_dissolve(&pool->heap, blocks, count);
     free(blocks);
     pma_region_close(region);
+    heap_look_at_level(&pool->heap);
     return 0;
 }
 
 void pma_region_close(pma_region *region)
 {
+    lock_acquire(&region->pool->regions_lock);
+    pma_region **link = &region->pool->regions;
+    while (*link != NULL && *link != region)
+        link = &(*link)->next;
+    if (*link != NULL)
+        *link = region->next;
+    lock_release(&region->pool->regions_lock);
     for (struct chunk *next, *chunk = atomic_load(&region->current); chunk != NULL; chunk = next) {
         next = chunk->before;
         free(chunk);

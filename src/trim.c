@@ -44,5 +44,6 @@ int pma_trim(pma_pool *pool, size_t *bytes_given_back)
         error = trim_part(heap, part, &sum);
     if (bytes_given_back != NULL)
         *bytes_given_back = sum;
+    heap_look_at_level(heap);
     return error;
 }

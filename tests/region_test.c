@@ -148,7 +148,8 @@ static void what_is_no_region_is_refused(void)
                 {4, 77},
                 {4, UINT64_MAX},
                 {5, pma_ptr_of(pool, block)},
-                {6, saved[4]}};
+                {6, saved[4]},
+                {1, PMA_REGION_LEAF}};
     for (unsigned i = 0; i < COUNT_OF(lies); i++) {
         head[lies[i].word] = lies[i].value;
         CHECK_ERROR(pma_region_open(pool, head, &region), PMA_ECORRUPT, "region");

@@ -36,7 +36,7 @@ struct file_state {
     }
 
 extern bool file_named_early;      /* as where there is no O_TMPFILE: the file has a name from the beginning */
-extern bool file_is_device;         /* the same, and nothing makes it durable but flushing: device DAX */
+extern bool file_is_device;        /* the same, and nothing makes it durable but flushing: device DAX */
 extern uint64_t file_device_bytes; /* more storage than this is PMA_ENOSPC */
 
 #endif

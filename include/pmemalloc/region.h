@@ -38,10 +38,10 @@ enum pma_region_flags {
     PMA_REGION_LEAF = 1u << 0 /* blocks hold no pointers: they are never scanned, and keep nothing alive */
 };
 
-/* Makes an empty region: its head is durable, and linked from nowhere. PMA_ENOMEM, PMA_EINVAL, and those of pool_writable. */
+/* Makes an empty region: its head is durable, and linked from nowhere. PMA_ENOMEM, PMA_EINVAL, PMA_EREADONLY, PMA_EFORKED. */
 PMA_API int pma_region_create(pma_pool *pool, unsigned flags, pma_region **region);
 
-/* Opens the region whose head is `block`, after a restart. A region may be open once only. PMA_EINVAL: no region begins there;
+/* Opens the region whose head is `block`, after a restart. PMA_EBUSY: it is open already. PMA_EINVAL: no region begins there;
  * PMA_ECORRUPT: one does, and is damaged (the detail says how). Blocks of before are where they were; new ones come from new
  * chunks, as nobody knows how far the last one was filled. */
 PMA_API int pma_region_open(pma_pool *pool, void *block, pma_region **region);

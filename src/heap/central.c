@@ -78,6 +78,7 @@ struct span *central_take(struct heap *heap, unsigned part, unsigned bin, uintpt
         central->empty = span->next;
         atomic_fetch_sub_explicit(&central->stock, 1, memory_order_relaxed);
         atomic_fetch_sub_explicit(&heap->kept_pages, span->pages, memory_order_relaxed);
+        atomic_fetch_add_explicit(&heap->used_pages, span->pages, memory_order_relaxed);
     }
     if (span != NULL)
         atomic_store(&span->owner, owner);
@@ -96,6 +97,7 @@ void central_put_empty(struct heap *heap, struct span *span)
     central->empty = span;
     atomic_fetch_add_explicit(&central->stock, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&heap->kept_pages, span->pages, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&heap->used_pages, span->pages, memory_order_relaxed);
     lock_release(&central->lock);
 }
 

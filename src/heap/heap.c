@@ -75,6 +75,8 @@ int heap_init(struct heap *heap, unsigned flags)
     heap->hardened = (flags & PMA_HARDENED) != 0;
     size_tables(heap);
     lock_init(&heap->pages_lock, LOCK_PAGES);
+    lock_init(&heap->watermarks.lock, LOCK_WATERMARK);
+    atomic_store_explicit(&heap->watermarks.rise_at, UINT64_MAX, memory_order_relaxed);
     lock_init(&heap->types_lock, LOCK_TYPES);
     lock_init(&heap->caches_lock, LOCK_CACHES);
     arena_init(&heap->arena);
@@ -121,6 +123,7 @@ void heap_destroy(struct heap *heap)
     arena_destroy(&heap->arena);
     types_free(&heap->types);
     caches_unmap_spare(heap);
+    lock_destroy(&heap->watermarks.lock);
     lock_destroy(&heap->pages_lock);
     lock_destroy(&heap->types_lock);
     lock_destroy(&heap->caches_lock);

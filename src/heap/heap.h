@@ -31,6 +31,7 @@
 #include "media/superblock.h"
 #include "media/types.h"
 #include <pmemalloc/stats.h>
+#include <pmemalloc/watermark.h>
 
 struct thread_cache;
 struct central;
@@ -68,6 +69,19 @@ struct part {
 };
 static_assert(PART_MAX <= PM_RANGES, "one range of metadata for each part");
 
+/* See src/watermark.c. */
+struct watermarks {
+    _Atomic uint64_t rise_at, fall_at; /* pages in use */
+    _Atomic bool delivering;
+    struct lock lock; /* of what follows */
+    unsigned percent[PMA_WATERMARK_MAX], count, reached;
+    pma_watermark_handler handler;
+    void *arg;
+    /* When the level was last looked at, what it was, and the growth in bytes a second. */
+    _Atomic uint64_t sample_time, sample_pages;
+    _Atomic int64_t growth;
+};
+
 struct heap {
     char *base; /* first: pma_direct reads it */
     char *pages;
@@ -93,8 +107,11 @@ struct heap {
     _Atomic uint32_t bin_count;
     uint16_t (*typed_bins)[SIZE_CLASS_COUNT]; /* [PMA_TYPE_MAX]; 0: none yet */
 
-    _Atomic uint32_t kept_pages; /* pages in all spans without a block in use, small and large */
-    uint32_t pages_by_kind[8];   /* enum span_kind; pages lock */
+    /* used_pages + kept_pages = pages in all small, large and bad spans */
+    _Atomic uint32_t kept_pages; /* in those without a block in use, small and large */
+    _Atomic uint64_t used_pages;
+    struct watermarks watermarks;
+    uint32_t pages_by_kind[8]; /* enum span_kind; pages lock */
 
     struct lock caches_lock;
     struct thread_cache *caches, *spare_caches; /* of threads that live, and of some that have ended */
@@ -139,6 +156,21 @@ static inline uint32_t heap_end(const struct heap *heap)
 {
     const struct part *last = &heap->parts[heap_parts(heap) - 1];
     return last->first_page + last->page_heap.pages;
+}
+
+/* To be called on slow paths, without a lock and with nothing half done: tells whoever wants to know of the level. */
+void heap_level_crossed(struct heap *heap);
+void heap_capacity_changed(struct heap *heap); /* a part was added */
+static inline bool heap_level_is_settled(const struct heap *heap)
+{
+    uint64_t used = atomic_load_explicit(&heap->used_pages, memory_order_relaxed);
+    return used < atomic_load_explicit(&heap->watermarks.rise_at, memory_order_relaxed) &&
+           used >= atomic_load_explicit(&heap->watermarks.fall_at, memory_order_relaxed);
+}
+static inline void heap_look_at_level(struct heap *heap)
+{
+    if (__builtin_expect(!heap_level_is_settled(heap), 0))
+        heap_level_crossed(heap);
 }
 
 /* Sums over all parts. */

@@ -94,6 +94,7 @@ static struct span *take_kept(struct heap *heap, unsigned part, unsigned bin, ui
     *link = span->next;
     note_kept(lists, length);
     atomic_fetch_sub_explicit(&heap->kept_pages, length, memory_order_relaxed);
+    atomic_fetch_add_explicit(&heap->used_pages, length, memory_order_relaxed);
     if (atomic_load_explicit(&span->bin, memory_order_relaxed) != bin)
         span_rebin_large(heap, span, bin);
     return span;
@@ -138,6 +139,7 @@ void large_free(struct heap *heap, struct span *span, const void *block)
         wrong = "free of an address inside a block";
     if (wrong == NULL) {
         atomic_store(&span->owner, OWNER_DEAD);
+        atomic_fetch_sub_explicit(&heap->used_pages, span->pages, memory_order_relaxed);
         count(heap, span, false);
         if (span->pages <= LARGE_KEPT_PAGES) {
             struct part_lists *lists = heap->parts[atomic_load_explicit(&span->part, memory_order_relaxed)].lists;
@@ -168,6 +170,7 @@ void large_dissolve(struct heap *heap, void *const *blocks, size_t count_of_bloc
             continue;
         }
         atomic_store(&span->owner, OWNER_DEAD);
+        atomic_fetch_sub_explicit(&heap->used_pages, span->pages, memory_order_relaxed);
         count(heap, span, false);
         span->next = list;
         list = span;

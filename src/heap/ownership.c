@@ -280,6 +280,7 @@ void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t entry)
         count_remote_free(cache, span);
     if (span->block_bytes == 0) {
         large_free(heap, span, block);
+        heap_look_at_level(heap);
         return;
     }
     uint32_t index = size_class_index(&size_classes[span->size_class], (uint32_t)((char *)block - span->start));

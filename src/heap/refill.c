@@ -133,11 +133,13 @@ void *cache_refill_here(struct thread_cache *cache, struct bin *bin)
 
 void *cache_refill(struct thread_cache *cache, struct bin *bin)
 {
+    struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
     void *block = cache_refill_here(cache, bin);
     if (UNLIKELY(block == NULL)) {
         block = placement_elsewhere(cache, bin->index);
         if (block == NULL)
             errno = ENOMEM;
     }
+    heap_look_at_level(heap);
     return block;
 }

@@ -71,6 +71,7 @@ struct span *span_make(struct heap *heap, unsigned bin, uint32_t page, uint32_t 
     for (unsigned k = 0; k < span->words; k++)
         atomic_store_explicit(&span->bits[k], span_full_word(span, k), memory_order_relaxed);
     span->used = 0;
+    atomic_fetch_add_explicit(&heap->used_pages, pages, memory_order_relaxed);
     pm_publish8(&heap->pm, heap_word(heap, page), word_of(span));
     return span;
 }
@@ -140,6 +141,7 @@ void span_resize_large(struct heap *heap, struct span *span, uint32_t pages)
 {
     uint32_t old = span->pages;
     span->pages = pages;
+    atomic_fetch_add_explicit(&heap->used_pages, (uint64_t)pages - old, memory_order_relaxed);
     count_pages(heap, span, 0, (int32_t)pages - (int32_t)old);
     pm_publish8(&heap->pm, heap_word(heap, span->page), word_of(span));
     if (pages > old) {

@@ -196,6 +196,10 @@ const char *heap_check(struct heap *heap)
     }
     if (fault == NULL && in_spans + heap_pages_free(heap) != heap_pages_total(heap))
         fault = "pages in spans and free pages do not add up";
+    if (fault == NULL &&
+        atomic_load(&heap->used_pages) + atomic_load(&heap->kept_pages) + heap->pages_by_kind[SPAN_INTERNAL] !=
+            in_spans)
+        fault = "pages in use and kept pages do not add up";
     lock_release(&heap->pages_lock);
     return fault;
 }
