@@ -4,6 +4,7 @@
 #include "media/format.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
@@ -72,6 +73,8 @@ static void counters_and_what_is_unknown(void)
     put(root, name, "3\n");
     put(root, "bus/nd/devices/nmem0/nfit/flags", "save_fail\n");
     put(root, "bus/nd/devices/nmem0/nfit/dirty_shutdown", "7\n");
+    put(root, "bus/nd/devices/nmem1/nfit/flags", "\n");
+    put(root, "bus/nd/devices/nmem2/security", "disabled\n");
     put(root, "devices/system/edac/mc/mc0/ce_count", "5\n");
     put(root, "devices/system/edac/mc/mc0/ue_count", "2\n");
     INSPECT(&result, "health", "--json", "--sysfs", root, path);
@@ -80,8 +83,14 @@ static void counters_and_what_is_unknown(void)
     CHECK_STRING_IS(json_text_at(&result, "nvdimms.0.name"), "nmem0");
     CHECK_STRING_IS(json_text_at(&result, "nvdimms.0.flags"), "save_fail");
     CHECK_EQUAL(json_at(&result, "nvdimms.0.dirty_shutdowns"), 7);
+    CHECK_STRING_IS(json_text_at(&result, "nvdimms.1.flags"), "");
     CHECK_EQUAL(json_at(&result, "memory_controllers.0.corrected"), 5);
     CHECK_EQUAL(json_at(&result, "memory_controllers.0.uncorrected"), 2);
+    result_free(&result);
+    INSPECT(&result, "health", "--sysfs", root, path);
+    CHECK(out_has(&result, "nmem0        save_fail, 7 dirty shutdowns\n"));
+    CHECK(out_has(&result, "nmem1        no flags raised\n"));
+    CHECK(out_has(&result, "nmem2        flags unknown\n"));
     result_free(&result);
 }
 
@@ -102,8 +111,7 @@ static void bad_blocks_are_named_by_file_offset(void)
         device_of(path, device, sizeof device);
         uint64_t shift = partition == 0 ? 0 : 100, first = roots < table ? roots : table;
         uint64_t last = roots < table ? table : roots;
-        snprintf(list, sizeof list, "%llu 8\n%llu 1\n", (unsigned long long)(first / 512 + shift),
-                 (unsigned long long)(last / 512 + shift));
+        snprintf(list, sizeof list, "%" PRIu64 " 8\n%" PRIu64 " 1\n", first / 512 + shift, last / 512 + shift);
         snprintf(name, sizeof name, "%s/start", device);
         if (partition != 0)
             put(root, name, "100\n");

@@ -196,7 +196,10 @@ static void print_platform(const struct health *health)
         bool flagged = sysfs_line(path, "nfit/flags", flags, sizeof flags);
         bool counted = sysfs_number(path, "nfit/dirty_shutdown", &shutdowns);
         line(text_safe(name_of(path)),
-             text_format("%s%s", flagged ? text_safe(flags) : "no flags raised",
+             text_format("%s%s",
+                         !flagged         ? "flags unknown"
+                         : *flags != '\0' ? text_safe(flags)
+                                          : "no flags raised",
                          counted ? text_format(", %s", text_plural(shutdowns, "dirty shutdown", "dirty shutdowns"))
                                  : ""));
     }

@@ -37,9 +37,9 @@ bool sysfs_line(const char *directory, const char *name, char *line, size_t room
     FILE *file = sysfs_open(directory, name);
     if (file == NULL)
         return false;
-    bool found = fgets(line, (int)room, file) != NULL;
+    *line = '\0';
+    bool readable = fgets(line, (int)room, file) != NULL || ferror(file) == 0;
     fclose(file);
-    if (found)
-        line[strcspn(line, "\n")] = '\0';
-    return found && *line != '\0';
+    line[strcspn(line, "\n")] = '\0';
+    return readable;
 }

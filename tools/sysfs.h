@@ -22,7 +22,7 @@ void sysfs_device_of(struct sysfs_device *device, const struct mapping *file, co
 FILE *sysfs_open(const char *directory, const char *name);
 /* One number, decimal or 0x...; false if there is none. */
 bool sysfs_number(const char *directory, const char *name, uint64_t *value);
-/* The first line, without its end; false if there is none. */
+/* The first line, without its end, which may be empty; false if the file cannot be read. */
 bool sysfs_line(const char *directory, const char *name, char *line, size_t room);
 
 #endif
