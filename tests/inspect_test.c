@@ -12,6 +12,7 @@
 
 void inspect_add_live_tests(CU_pSuite suite);
 void inspect_add_check_tests(CU_pSuite suite);
+void inspect_add_health_tests(CU_pSuite suite);
 
 /* ---- what it says against what the library says ---- */
 
@@ -413,4 +414,5 @@ void inspect_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, colours_on_a_terminal_only);
     inspect_add_live_tests(suite);
     inspect_add_check_tests(suite);
+    inspect_add_health_tests(suite);
 }

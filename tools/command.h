@@ -31,6 +31,7 @@ void command_parse(const struct argp *argp, int argc, char **argv, struct option
 
 int command_overview(int argc, char **argv);
 int command_check(int argc, char **argv);
+int command_health(int argc, char **argv);
 int command_recover(int argc, char **argv);
 int command_roots(int argc, char **argv);
 int command_types(int argc, char **argv);

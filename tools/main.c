@@ -19,8 +19,8 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"check", command_check}, {"recover", command_recover}, {"roots", command_roots},
-    {"types", command_types}, {"spans", command_spans},
+    {"check", command_check}, {"health", command_health}, {"recover", command_recover},
+    {"roots", command_roots}, {"types", command_types},   {"spans", command_spans},
 };
 
 static bool is_command(const char *word)
