@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pma_stats and pma_info: figures for programs. */
+#include "heap/cache_figures.h"
 #include "heap/thread_cache.h"
 #include "observe/stats.h"
 #include "pm/error.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Many threads: blocks that go round between them, all calls at once, what a malloc costs, what a stray write can reach. At
  * the end of each test everything was freed and every thread has left: no page is in use, and the figures are exact. */
+#include "heap/cache_figures.h"
 #include "heap/thread_cache.h"
 #include "media/format.h"
 #include "pm/thread.h"

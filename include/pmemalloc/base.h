@@ -119,7 +119,7 @@ struct pma_options {
     void (*progress)(const struct pma_progress *, void *); /* called from the opening thread, a few times a second */
     void *progress_arg;
     const char *layout;           /* name of the program's data layout; checked at open when both sides have one */
-    const struct pma_part *parts; /* further parts beside `path`; this version knows one part, more are PMA_EPART */
+    const struct pma_part *parts; /* further parts beside `path`: parts.h. At open, only those that have moved */
     size_t part_count;
     int node;
     enum pma_placement placement;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/thread_cache.h"
+#include "heap/cache_figures.h"
 #include "heap/central.h"
 #include "heap/misuse.h"
 #include "heap/ownership.h"

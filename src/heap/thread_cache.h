@@ -241,24 +241,8 @@ static inline void cache_scavenge(struct thread_cache *cache, unsigned except)
 void caches_close(struct heap *heap);
 /* Gives back the caches of threads that have ended. */
 void caches_unmap_spare(struct heap *heap);
-
 /* Forgets every cache of a pool as it is, and what this thread has of pools that are gone; as if each had ended. */
 void caches_forget(struct heap *heap);
-
-/* What the caches know and the live page has not been told yet, for one bin: mallocs and blocks in use. Wants the
- * caches lock. */
-void caches_untold(struct heap *heap, unsigned index, uint64_t *mallocs, int64_t *inuse);
-/* What was counted in the caches of a part, of threads that are gone as well. Wants the caches lock. */
-struct cache_counts {
-    uint64_t mallocs, remote_mallocs, remote_frees, remote_free_bytes;
-};
-struct cache_counts caches_count(struct heap *heap, unsigned part);
-/* Mallocs and frees of all threads that left the LIFO and the word, since the pool was opened. */
-uint64_t caches_slow_paths(struct heap *heap);
-
-/* Free blocks of a bin that no bitmap knows of: in LIFOs, in words and gathered. All threads are idle. */
-uint64_t caches_hold(struct heap *heap, unsigned index);
-
 /* Fork: held over it; then, in the child, no cache leads to any pool. */
 void caches_before_fork(void);
 void caches_after_fork(int in_child);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "observe/stats.h"
+#include "heap/cache_figures.h"
 #include "heap/central.h"
 #include "heap/span_table.h"
 #include "heap/thread_cache.h"
