@@ -44,7 +44,7 @@ static void each_crossing_is_told_once(void)
     pma_pool *pool = create_pool(scratch("marks"), MIB, 8 * MIB);
     struct crossings crossings = {.pool = pool};
     CHECK_EQUAL(pma_watermarks_set(pool, NULL, 0, note, &crossings), 0);
-    void *blocks[64];
+    void *blocks[64] = {NULL};
     size_t count = 0;
     while (count < 64 && (blocks[count] = pma_malloc(pool, 256 * KIB)) != NULL)
         count++;

@@ -101,10 +101,11 @@ struct pma_progress {
     uint64_t done, total; /* spans (load, sweep), bytes (mark) */
 };
 
+/* A further part of a pool, see parts.h. */
 struct pma_part {
-    const char *path;
-    int node;
-    size_t size, capacity;
+    const char *path;      /* of its file, of a directory for it, or of a device-DAX node */
+    int node;              /* NUMA node + 1; PMA_NODE_AUTO: that of its device */
+    size_t size, capacity; /* as in struct pma_options */
 };
 
 /* Options of pma_create and pma_open. Begin with PMA_OPTIONS_INIT; NULL anywhere means just that. */

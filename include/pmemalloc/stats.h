@@ -92,7 +92,7 @@ struct pma_info {
     char layout[PMA_NAME_MAX + 1];
     const char *path; /* valid until pma_close */
     void *base;       /* of the mapping: register base..base+length for RDMA or io_uring */
-    size_t length;    /* bytes of address space, the whole capacity */
+    size_t length;    /* bytes of address space, the whole capacity; pma_add_part makes it longer */
     size_t heap_offset;
     uint16_t tag;                   /* upper 16 bits of every pma_ptr of this pool */
     enum pma_durability durability; /* never AUTO */

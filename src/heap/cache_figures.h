@@ -12,7 +12,7 @@ void caches_untold(struct heap *heap, unsigned index, uint64_t *mallocs, int64_t
 struct cache_counts {
     uint64_t mallocs, remote_mallocs, remote_frees, remote_free_bytes;
 };
-struct cache_counts caches_count(struct heap *heap, unsigned part);
+struct cache_counts caches_count(struct heap *heap, unsigned number);
 /* Mallocs and frees of all threads that left the LIFO and the word, since the pool was opened. */
 uint64_t caches_slow_paths(struct heap *heap);
 

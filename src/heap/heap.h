@@ -190,10 +190,10 @@ void heap_restore_bins(struct heap *heap);
  * the pages lock. 0, PMA_ENOMEM (capacity), PMA_ENOSPC.
  *     1. storage for the span table and the heap pages     crash: a longer file, ignored
  *     2. superblock with the new size                      crash: as before, or grown */
-int heap_grow(struct heap *heap, unsigned part, uint32_t pages, uint32_t align, bool internal);
+int heap_grow(struct heap *heap, unsigned number, uint32_t pages, uint32_t align, bool internal);
 /* Shortens the part's file by free pages at its end, to `pages`. Wants the pages lock.
  *     1. superblock with the new size    crash: a longer file, adopted at open
  *     2. truncate */
-int heap_shrink(struct heap *heap, unsigned part, uint32_t pages);
+int heap_shrink(struct heap *heap, unsigned number, uint32_t pages);
 
 #endif

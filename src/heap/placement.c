@@ -71,7 +71,7 @@ static struct thread_cache *next_in_turn(struct heap *heap)
 
 struct thread_cache *placement_cache(struct heap *heap)
 {
-    unsigned order[PART_MAX];
+    unsigned order[PART_MAX] = {0};
     if (heap->placement == PMA_PLACE_INTERLEAVE)
         return next_in_turn(heap);
     if (still_here(heap) && is_of(here.cache, heap))
@@ -144,7 +144,7 @@ static void *take(struct heap *heap, unsigned part, const struct request *reques
 static void *elsewhere(struct thread_cache *cache, const struct request *request)
 {
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
-    unsigned order[PART_MAX], count = heap_parts(heap);
+    unsigned order[PART_MAX] = {0}, count = heap_parts(heap);
     if (count == 1)
         return NULL;
     cache_no_more_current(cache); /* if it was, the pool had one part only until a moment ago */
@@ -175,7 +175,7 @@ void *placement_elsewhere_large(struct thread_cache *cache, unsigned bin, size_t
 
 void *placement_on_node(struct heap *heap, int node, unsigned bin, size_t large_bytes)
 {
-    unsigned order[PART_MAX], count = heap_parts(heap);
+    unsigned order[PART_MAX] = {0}, count = heap_parts(heap);
     struct request request = {bin, large_bytes, 1};
     (void)still_here(heap);
     unsigned local = placement_order(heap, node, order);

@@ -11,7 +11,8 @@
 static void *writable(const struct pm *pm, const void *address)
 {
     char *byte = (char *)(uintptr_t)address;
-    for (unsigned i = 0; i < pm->range_count; i++)
+    unsigned count = atomic_load_explicit(&pm->range_count, memory_order_acquire);
+    for (unsigned i = 0; i < count; i++)
         if (byte >= pm->ranges[i].metadata && byte < pm->ranges[i].metadata_end)
             return byte + pm->ranges[i].alias;
     return byte;
@@ -37,9 +38,11 @@ static int strength(enum pma_durability durability)
 
 void pm_add_range(struct pm *pm, char *metadata, char *metadata_end, ptrdiff_t alias, enum pma_durability durability)
 {
-    pm->ranges[pm->range_count++] = (struct pm_range){metadata, metadata_end, alias};
+    unsigned count = atomic_load_explicit(&pm->range_count, memory_order_relaxed);
+    pm->ranges[count] = (struct pm_range){metadata, metadata_end, alias};
     if (strength(durability) > strength(pm->durability))
         pm->durability = durability;
+    atomic_store_explicit(&pm->range_count, count + 1, memory_order_release);
 }
 
 /* The counters have one writer each, hence no locked instruction. */

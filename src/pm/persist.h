@@ -24,8 +24,8 @@ struct pm_range {
 };
 
 struct pm {
-    enum pma_durability durability; /* never AUTO: the strongest that one of the parts needs */
-    unsigned range_count;
+    enum pma_durability durability;    /* never AUTO: the strongest that one of the parts needs */
+    _Atomic unsigned range_count;      /* grows while others look */
     struct pm_range ranges[PM_RANGES]; /* one for each part */
     _Atomic int error;                 /* PMA_EIO once an msync has failed; it stays */
 };

@@ -54,7 +54,7 @@ int image_load(struct rebuild *rebuild);
  *     1. an internal span: its word, flush         crash: dirty; recovery dissolves it, if it is there, as nothing names it
  *     2. the image, flush                          crash: the same
  *     3. (the caller) drain, superblock            crash: before: the same; after: clean */
-int image_write(struct heap *heap, unsigned part);
+int image_write(struct heap *heap, unsigned number);
 
 /* Ends the rebuilding: see above. */
 void settle(struct rebuild *rebuild);

@@ -75,6 +75,8 @@ static void allocate(struct worker *worker)
         size_t size = i % 100 == 0 ? 50000 : 16 + i % 700;
         char *block = pma_malloc(worker->pool, size);
         CU_ASSERT_PTR_NOT_NULL_FATAL(block);
+        if (block == NULL)
+            return;
         memset(block, (int)i, size);
         worker->elsewhere += node_at(block) != worker->node;
         worker->blocks[i] = block;
@@ -100,6 +102,8 @@ static void *work_migrating(void *arg)
             size_t size = 16 + i % 700;
             char *block = pma_malloc(worker->pool, size);
             CU_ASSERT_PTR_NOT_NULL_FATAL(block);
+            if (block == NULL)
+                return NULL;
             *block = (char)i;
             worker->elsewhere += node_at(block) != worker->node;
             worker->blocks[turn * (BLOCKS / 6) + i] = block;
@@ -246,7 +250,7 @@ static long faults_of(char *from, size_t length)
 }
 
 /* Of the mapping that an address lies in, what /proc/self/smaps says after a word. */
-static bool mapping_says(const void *address, const char *word, char value[256])
+static bool mapping_says(const void *address, const char *word, char value[512])
 {
     FILE *file = fopen("/proc/self/smaps", "re");
     char line[512];
@@ -256,7 +260,7 @@ static bool mapping_says(const void *address, const char *word, char value[256])
         if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2)
             inside = (uintptr_t)address >= from && (uintptr_t)address < to;
         else if (inside && strncmp(line, word, strlen(word)) == 0) {
-            snprintf(value, 256, "%s", line + strlen(word));
+            snprintf(value, 512, "%s", line + strlen(word));
             found = true;
         }
     }
@@ -267,7 +271,7 @@ static bool mapping_says(const void *address, const char *word, char value[256])
 
 static void mappings_are_synchronous_and_huge(void)
 {
-    char path[256], value[256] = "";
+    char path[256], value[512] = "";
     struct pma_options options = PMA_OPTIONS_INIT;
     pma_pool *pool = NULL;
     path_in(path, directory[0], "huge");
