@@ -6,6 +6,8 @@
 #include "suites.h"
 #include "support.h"
 
+#include "pool.h"
+
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -396,8 +398,89 @@ static void a_sparse_copy_on_a_full_device(void)
     CHECK_CHILD(open_sparse_copy, NULL);
 }
 
+/* ---- to the brim, and back ---- */
+
+#define BRIM (300 * MIB)
+#define SLOTS 40000u
+
+static unsigned fill_to_the_brim(pma_pool *pool, pma_ptr *table)
+{
+    static const size_t sizes[] = {100000, 5000, 300};
+    unsigned count = 0;
+    for (unsigned kind = 0; kind < COUNT_OF(sizes); kind++)
+        for (char *block; count < SLOTS && (block = pma_malloc_leaf(pool, sizes[kind])) != NULL; count++) {
+            memcpy(block, &count, sizeof count);
+            pma_publish(pool, &table[count], block, sizeof count);
+        }
+    return count;
+}
+
+static unsigned check_table(pma_pool *pool, const pma_ptr *table)
+{
+    unsigned live = 0, number;
+    for (unsigned i = 0; i < SLOTS; i++) {
+        if (table[i] == 0)
+            continue;
+        memcpy(&number, pma_direct(pool, table[i]), sizeof number);
+        CHECK(number == i || i < 2);
+        live++;
+    }
+    CHECK_EQUAL(stats_of(pool).total.inuse_objects, live + 1);
+    return live;
+}
+
+static void brim_and_back(void *arg)
+{
+    (void)arg;
+    if (!plug_in(BRIM))
+        return;
+    pma_pool *pool = create_pool(pool_path, MIB, GIB);
+    pma_ptr *table = pma_calloc(pool, SLOTS, sizeof *table);
+    CHECK_EQUAL(pma_root_set(pool, "table", table), 0);
+    unsigned count = fill_to_the_brim(pool, table);
+    fill_device(0);
+    uint64_t peak = stats_of(pool).device_bytes;
+    CHECK(count > 2000 && peak >= 256 * MIB && room() == 0);
+    /* Nothing of this needs room. */
+    void *first = pma_direct(pool, table[0]), *second = pma_direct(pool, table[1]);
+    struct pma_update swap[2] = {{&table[0], second, 4}, {&table[1], first, 4}};
+    CHECK_EQUAL(pma_publish_many(pool, swap, 2), 0);
+    pma_publish(pool, &table[0], second, 4);
+    pma_retire(pool, &table[2]);
+    CHECK_EQUAL(pma_root_set(pool, "another", second), 0);
+    pool_abandon(pool);
+    for (unsigned round = 0; round < 2; round++) { /* after the crash, and after the close */
+        pool = open_pool_at(pool_path, 0);
+        table = pma_root_get(pool, "table");
+        CHECK_EQUAL(info_of(pool).open.recovered, round == 0);
+        CHECK_EQUAL(check_table(pool, table), count - 1 - round);
+        CHECK_HEAP(pool);
+        pma_retire(pool, &table[3]);
+        close_pool(pool);
+    }
+    pool = open_pool_at(pool_path, 0);
+    table = pma_root_get(pool, "table");
+    CHECK_EQUAL(pma_root_set(pool, "another", NULL), 0);
+    for (unsigned i = 0; i < SLOTS; i++)
+        if (table[i] != 0)
+            pma_retire(pool, &table[i]);
+    CHECK_EQUAL(pma_root_set(pool, "table", NULL), 0);
+    pma_free(pool, table);
+    CHECK_EQUAL(pma_trim(pool, NULL), 0);
+    CHECK(stats_of(pool).device_bytes <= peak / 100);
+    unlink(filler_path);
+    CHECK(pma_malloc(pool, 200 * MIB) != NULL); /* and there is room for all again */
+    close_pool(pool);
+}
+
+static void the_brim_and_back(void)
+{
+    CHECK_CHILD(brim_and_back, NULL);
+}
+
 void full_device_tests(CU_pSuite suite)
 {
+    CU_ADD_TEST(suite, the_brim_and_back);
     CU_ADD_TEST(suite, creation_on_a_full_device);
     CU_ADD_TEST(suite, growth_on_a_full_device);
     CU_ADD_TEST(suite, random_work_on_a_full_device);
