@@ -115,7 +115,7 @@ static __attribute__((noinline)) bool find_span(struct heap *heap, struct thread
     return true;
 }
 
-void *cache_refill_here(struct thread_cache *cache, struct bin *bin)
+static inline __attribute__((always_inline)) void *refill(struct thread_cache *cache, struct bin *bin)
 {
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
     if (UNLIKELY(bin->block_bytes == 0))
@@ -131,10 +131,15 @@ void *cache_refill_here(struct thread_cache *cache, struct bin *bin)
     return cache_malloc(cache, bin);
 }
 
+void *cache_refill_here(struct thread_cache *cache, struct bin *bin)
+{
+    return refill(cache, bin);
+}
+
 void *cache_refill(struct thread_cache *cache, struct bin *bin)
 {
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
-    void *block = cache_refill_here(cache, bin);
+    void *block = refill(cache, bin);
     if (UNLIKELY(block == NULL)) {
         block = placement_elsewhere(cache, bin->index);
         if (block == NULL)
