@@ -40,7 +40,7 @@ static bool deliver_one(struct heap *heap)
     unsigned percent;
     lock_acquire(&marks->lock);
     set_limits(heap); /* the capacity may be another one */
-    uint64_t used = atomic_load_explicit(&heap->used_pages, memory_order_relaxed);
+    uint64_t used = heap_pages_used(heap);
     if (marks->handler == NULL)
         rising = -1;
     else if (used >= atomic_load_explicit(&marks->rise_at, memory_order_relaxed))
@@ -137,7 +137,7 @@ int pma_fill(pma_pool *pool, struct pma_fill *fill)
     if (fill == NULL)
         return pm_fail(PMA_EINVAL, "pma_fill wants a place for the level");
     struct heap *heap = &pool->heap;
-    uint64_t used = atomic_load_explicit(&heap->used_pages, memory_order_relaxed), capacity = heap_pages_capacity(heap);
+    uint64_t used = heap_pages_used(heap), capacity = heap_pages_capacity(heap);
     fill->bytes_used = used * PAGE_BYTES;
     fill->bytes_capacity = capacity * PAGE_BYTES;
     fill->percent = (unsigned)(used * 100 / capacity);

@@ -107,9 +107,11 @@ struct heap {
     _Atomic uint32_t bin_count;
     uint16_t (*typed_bins)[SIZE_CLASS_COUNT]; /* [PMA_TYPE_MAX]; 0: none yet */
 
-    /* used_pages + kept_pages = pages in all small, large and bad spans */
-    _Atomic uint32_t kept_pages; /* in those without a block in use, small and large */
-    _Atomic uint64_t used_pages;
+    /* used_pages + used_large + kept_pages + kept_large = pages in all small, large and bad spans */
+    _Atomic uint32_t kept_pages; /* in small ones without a block in use */
+    _Atomic uint64_t used_pages; /* in others, but large ones */
+    /* Of large ones; written under the pages lock only, hence without a locked instruction. */
+    _Atomic uint64_t kept_large, used_large;
     struct watermarks watermarks;
     uint32_t pages_by_kind[8]; /* enum span_kind; pages lock */
 
@@ -158,12 +160,23 @@ static inline uint32_t heap_end(const struct heap *heap)
     return last->first_page + last->page_heap.pages;
 }
 
+/* To be added to a counter that only the holder of the pages lock writes. */
+static inline void heap_count(_Atomic uint64_t *counter, uint64_t pages)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + pages, memory_order_relaxed);
+}
+
 /* To be called on slow paths, without a lock and with nothing half done: tells whoever wants to know of the level. */
 void heap_level_crossed(struct heap *heap);
 void heap_capacity_changed(struct heap *heap); /* a part was added */
+static inline uint64_t heap_pages_used(const struct heap *heap)
+{
+    return atomic_load_explicit(&heap->used_pages, memory_order_relaxed) +
+           atomic_load_explicit(&heap->used_large, memory_order_relaxed);
+}
 static inline bool heap_level_is_settled(const struct heap *heap)
 {
-    uint64_t used = atomic_load_explicit(&heap->used_pages, memory_order_relaxed);
+    uint64_t used = heap_pages_used(heap);
     return used < atomic_load_explicit(&heap->watermarks.rise_at, memory_order_relaxed) &&
            used >= atomic_load_explicit(&heap->watermarks.fall_at, memory_order_relaxed);
 }

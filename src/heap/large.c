@@ -93,8 +93,8 @@ static struct span *take_kept(struct heap *heap, unsigned part, unsigned bin, ui
         return NULL;
     *link = span->next;
     note_kept(lists, length);
-    atomic_fetch_sub_explicit(&heap->kept_pages, length, memory_order_relaxed);
-    atomic_fetch_add_explicit(&heap->used_pages, length, memory_order_relaxed);
+    heap_count(&heap->kept_large, -(uint64_t)length);
+    heap_count(&heap->used_large, length);
     if (atomic_load_explicit(&span->bin, memory_order_relaxed) != bin)
         span_rebin_large(heap, span, bin);
     return span;
@@ -139,14 +139,14 @@ void large_free(struct heap *heap, struct span *span, const void *block)
         wrong = "free of an address inside a block";
     if (wrong == NULL) {
         atomic_store(&span->owner, OWNER_DEAD);
-        atomic_fetch_sub_explicit(&heap->used_pages, span->pages, memory_order_relaxed);
+        heap_count(&heap->used_large, -(uint64_t)span->pages);
         count(heap, span, false);
         if (span->pages <= LARGE_KEPT_PAGES) {
             struct part_lists *lists = heap->parts[atomic_load_explicit(&span->part, memory_order_relaxed)].lists;
             span->next = lists->large_kept[span->pages];
             lists->large_kept[span->pages] = span;
             note_kept(lists, span->pages);
-            atomic_fetch_add_explicit(&heap->kept_pages, span->pages, memory_order_relaxed);
+            heap_count(&heap->kept_large, span->pages);
         } else {
             span->next = NULL;
             span_dissolve(heap, span);
@@ -170,7 +170,7 @@ void large_dissolve(struct heap *heap, void *const *blocks, size_t count_of_bloc
             continue;
         }
         atomic_store(&span->owner, OWNER_DEAD);
-        atomic_fetch_sub_explicit(&heap->used_pages, span->pages, memory_order_relaxed);
+        heap_count(&heap->used_large, -(uint64_t)span->pages);
         count(heap, span, false);
         span->next = list;
         list = span;

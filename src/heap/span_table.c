@@ -71,7 +71,10 @@ struct span *span_make(struct heap *heap, unsigned bin, uint32_t page, uint32_t 
     for (unsigned k = 0; k < span->words; k++)
         atomic_store_explicit(&span->bits[k], span_full_word(span, k), memory_order_relaxed);
     span->used = 0;
-    atomic_fetch_add_explicit(&heap->used_pages, pages, memory_order_relaxed);
+    if (span->kind == SPAN_LARGE)
+        heap_count(&heap->used_large, pages);
+    else
+        atomic_fetch_add_explicit(&heap->used_pages, pages, memory_order_relaxed);
     pm_publish8(&heap->pm, heap_word(heap, page), word_of(span));
     return span;
 }
@@ -112,7 +115,8 @@ static struct span *concatenate(struct span *from, struct span *to)
 
 uint32_t span_dissolve_kept(struct heap *heap, unsigned part)
 {
-    if (atomic_load_explicit(&heap->kept_pages, memory_order_relaxed) == 0)
+    if (atomic_load_explicit(&heap->kept_pages, memory_order_relaxed) == 0 &&
+        atomic_load_explicit(&heap->kept_large, memory_order_relaxed) == 0)
         return 0;
     struct part_lists *lists = heap->parts[part].lists;
     struct span *list = NULL;
@@ -121,7 +125,7 @@ uint32_t span_dissolve_kept(struct heap *heap, unsigned part)
         list = concatenate(central_take_empties(heap, part, bin), list);
     for (unsigned pages = 0; pages <= LARGE_KEPT_PAGES; pages++) {
         for (struct span *span = lists->large_kept[pages]; span != NULL; span = span->next)
-            atomic_fetch_sub_explicit(&heap->kept_pages, pages, memory_order_relaxed);
+            heap_count(&heap->kept_large, -(uint64_t)pages);
         list = concatenate(lists->large_kept[pages], list);
         lists->large_kept[pages] = NULL;
     }
@@ -141,7 +145,7 @@ void span_resize_large(struct heap *heap, struct span *span, uint32_t pages)
 {
     uint32_t old = span->pages;
     span->pages = pages;
-    atomic_fetch_add_explicit(&heap->used_pages, (uint64_t)pages - old, memory_order_relaxed);
+    heap_count(&heap->used_large, (uint64_t)pages - old);
     count_pages(heap, span, 0, (int32_t)pages - (int32_t)old);
     pm_publish8(&heap->pm, heap_word(heap, span->page), word_of(span));
     if (pages > old) {

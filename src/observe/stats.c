@@ -65,15 +65,12 @@ static void collect_pages(struct heap *heap, struct pma_stats *stats)
     stats->pages_total = heap_pages_total(heap);
     stats->pages_capacity = heap_pages_capacity(heap);
     stats->pages_free = heap_pages_free(heap);
-    stats->pages_cached = atomic_load(&heap->kept_pages);
-    uint64_t kept_large = 0, largest = 0;
+    uint64_t kept_large = atomic_load(&heap->kept_large), largest = 0;
     for (unsigned part = 0; part < heap_parts(heap); part++) {
-        for (unsigned pages = 0; pages <= LARGE_KEPT_PAGES; pages++)
-            for (const struct span *span = heap->parts[part].lists->large_kept[pages]; span != NULL; span = span->next)
-                kept_large += pages;
         uint64_t run = page_heap_largest(&heap->parts[part].page_heap);
         largest = run > largest ? run : largest;
     }
+    stats->pages_cached = atomic_load(&heap->kept_pages) + kept_large;
     stats->pages_large = heap->pages_by_kind[SPAN_LARGE] - kept_large;
     stats->pages_small = heap->pages_by_kind[SPAN_SMALL] - (stats->pages_cached - kept_large);
     stats->pages_internal = heap->pages_by_kind[SPAN_INTERNAL];
@@ -197,9 +194,9 @@ const char *heap_check(struct heap *heap)
     }
     if (fault == NULL && in_spans + heap_pages_free(heap) != heap_pages_total(heap))
         fault = "pages in spans and free pages do not add up";
-    if (fault == NULL &&
-        atomic_load(&heap->used_pages) + atomic_load(&heap->kept_pages) + heap->pages_by_kind[SPAN_INTERNAL] !=
-            in_spans)
+    if (fault == NULL && heap_pages_used(heap) + atomic_load(&heap->kept_pages) + atomic_load(&heap->kept_large) +
+                                 heap->pages_by_kind[SPAN_INTERNAL] !=
+                             in_spans)
         fault = "pages in use and kept pages do not add up";
     lock_release(&heap->pages_lock);
     return fault;

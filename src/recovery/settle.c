@@ -89,7 +89,7 @@ void settle(struct rebuild *rebuild)
     uint64_t began = rebuild_clock();
     struct span *dead = NULL, *span;
     uint32_t page = 0;
-    uint64_t used = 0;
+    uint64_t used = 0, used_large = 0;
     while ((span = span_next(heap, &page)) != NULL) {
         uint32_t in_use = 0;
         unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
@@ -100,7 +100,8 @@ void settle(struct rebuild *rebuild)
             rebuild->report.live_objects += in_use;
             rebuild->report.live_bytes += in_use * block_bytes;
             rebuild->report.spans_live++;
-            used += span->pages;
+            used += span->kind == SPAN_LARGE ? 0 : span->pages;
+            used_large += span->kind == SPAN_LARGE ? span->pages : 0;
         } else {
             span->next = dead;
             dead = span;
@@ -112,6 +113,7 @@ void settle(struct rebuild *rebuild)
     span_dissolve(heap, dead);
     lock_release(&heap->pages_lock);
     atomic_store_explicit(&heap->used_pages, used, memory_order_relaxed);
+    atomic_store_explicit(&heap->used_large, used_large, memory_order_relaxed);
     settle_figures(heap, rebuild->objects, rebuild->bytes);
     heap->settled = true;
     rebuild_tell(rebuild, PMA_PHASE_SWEEP, heap_end(heap), heap_end(heap));

@@ -535,7 +535,8 @@ int mapping_map(struct mapping *m, size_t reserved, size_t length, size_t heap_o
         return pm_fail(PMA_ENOMEM, "no address space for %s: %zu bytes", m->path, length);
     if (fixed != NULL && fixed != view->base)
         return pm_fail(PMA_EADDRESS, "the address %p of %s is not free", fixed, m->path);
-    if (heap_offset > file.bytes || length < heap_offset)
+    if ((m->linked && heap_offset > file.bytes) ||
+        length < heap_offset) /* a new file gets its storage when it is mapped */
         fuzzer_fail("a file of %" PRIu64 " bytes is mapped that should have been refused", file.bytes);
     if (m->read_only)
         copy_file(view);
