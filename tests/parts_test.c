@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Pools of several parts: where blocks come from, that all of them is one pool, and what is wrong when it is not. */
+#include "inspect.h"
 #include "suites.h"
 #include "support.h"
 
@@ -401,6 +402,24 @@ static void a_failed_create_leaves_no_file(void)
     rmdir(part1);
 }
 
+static void each_file_is_checked_by_itself(void)
+{
+    static const char *const names[] = {"first", "part1", "part2"};
+    struct result result;
+    if (inspect_program() == NULL)
+        return;
+    pma_pool *pool = create_parts("first", 3, PMA_PLACE_INTERLEAVE);
+    push(pool, 0, 100);
+    CHECK_EQUAL(pma_close(pool), 0);
+    for (unsigned i = 0; i < COUNT_OF(names); i++) {
+        char path[200];
+        path_in(path, names[i]);
+        INSPECT(&result, "check", path);
+        CHECK(result.status == 0 && !out_has(&result, "warning") && !out_has(&result, "error"));
+        result_free(&result);
+    }
+}
+
 /* ---- one part more ---- */
 
 static void a_part_is_added(void)
@@ -480,6 +499,7 @@ void parts_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, a_part_that_is_missing_or_foreign_is_named);
     CU_ADD_TEST(suite, a_part_of_an_earlier_time_is_named);
     CU_ADD_TEST(suite, a_failed_create_leaves_no_file);
+    CU_ADD_TEST(suite, each_file_is_checked_by_itself);
     CU_ADD_TEST(suite, a_part_is_added);
     CU_ADD_TEST(suite, parts_are_added_under_threads);
 }

@@ -18,6 +18,8 @@
 static void check_padding(struct findings *findings, const struct snapshot *snapshot, unsigned index)
 {
     size_t from = index * SUPERBLOCK_BYTES;
+    if (snapshot->superblock.part_count > 1) /* hints of where the parts are */
+        return;
     for (size_t i = from + sizeof(struct superblock); i < from + SUPERBLOCK_BYTES; i++)
         if (snapshot->metadata[i] != 0) {
             findings_add(findings, SEVERITY_WARNING, AREA_SUPERBLOCK, i, "the page of replica %c is not zero here",
@@ -286,7 +288,7 @@ static void check_live_bins(struct findings *findings, const struct snapshot *sn
 void check_live(struct findings *findings, const struct snapshot *snapshot)
 {
     const struct live_page *live = live_page(snapshot->metadata);
-    if (live->head.magic != LIVE_MAGIC)
+    if (live->head.magic != LIVE_MAGIC && snapshot->superblock.part_index == 0)
         findings_add(findings, SEVERITY_WARNING, AREA_LIVE, LIVE_OFFSET,
                      "its magic is wrong: figures of all time begin anew");
     else if (live->head.bins > BIN_MAX)
