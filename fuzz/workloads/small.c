@@ -14,6 +14,7 @@
  */
 #include "workloads/small.h"
 #include "explorer.h"
+#include "observe/stats.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -271,6 +272,9 @@ static void resize(void)
         small.mallocs += moved != NULL; /* a large block of another length counts as another block, wherever it is */
         small.frees += moved != NULL;
         block = moved != NULL ? moved : block;
+        const char *fault = heap_check(&small.pool->heap); /* rather than hoping for what would come of it */
+        if (fault != NULL)
+            explorer_fail("after pma_realloc: %s", fault);
     }
     give(block);
 }
