@@ -32,7 +32,7 @@ struct mapping {
     char *alias;                         /* writable view of the metadata, or NULL */
     bool read_only;                      /* private copy-on-write */
     bool synchronous;                    /* MAP_SYNC holds: DAX */
-    bool linked;                         /* the file has its name (creation links it last) */
+    bool linked;                         /* the file has its name (creation links it last); a device is cleared */
     char *temporary;                     /* name of an unlinked file where there is no O_TMPFILE, or NULL; owned */
     pid_t owner;                         /* process that opened it: in a forked child only the descriptor is closed */
     uint64_t device_bytes, device_align; /* of a device-DAX node; 0: it is a file */

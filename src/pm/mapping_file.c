@@ -76,12 +76,20 @@ static int open_temporary(struct mapping *m)
     return 0;
 }
 
+/* What is on the device is somebody else's until mapping_clear: an error before that leaves it alone. */
+static int open_device(struct mapping *m, const char *path)
+{
+    int error = mapping_open(m, path, false);
+    m->linked = false;
+    return error;
+}
+
 int mapping_create(struct mapping *m, const char *path, unsigned mode)
 {
     struct stat status;
     uint64_t bytes, align;
     if (stat(path, &status) == 0 && device_dax_is(&status, &bytes, &align))
-        return mapping_open(m, path, false);
+        return open_device(m, path);
     int error = begin(m, path);
     /* Early, so that nothing is built in vain; mapping_link decides. */
     if (error == 0 && lstat(path, &status) == 0)
@@ -102,7 +110,7 @@ int mapping_create(struct mapping *m, const char *path, unsigned mode)
 
 /* ---- naming ---- */
 
-/* Of a device whose part was not wanted in the end: all that could be taken for a pool. */
+/* Of a device whose part was not wanted in the end: all that could be taken for a pool, two superblocks. */
 #define UNLINKED_BYTES 8192u
 
 static int sync_directory(const struct mapping *m)
@@ -162,13 +170,16 @@ int mapping_link(struct mapping *m)
 
 int mapping_clear(struct mapping *m, uint64_t bytes, const uint64_t first[2])
 {
-    return m->device_bytes != 0 ? device_dax_clear(m, bytes, first) : 0;
+    if (m->device_bytes == 0)
+        return 0;
+    m->linked = true;
+    return device_dax_clear(m, bytes, first);
 }
 
 int mapping_unlink(struct mapping *m)
 {
     if (m->device_bytes != 0)
-        return device_dax_clear(m, UNLINKED_BYTES, (const uint64_t[2]){0, 0});
+        return device_dax_clear(m, UNLINKED_BYTES, (const uint64_t[2]){0, UNLINKED_BYTES / 2});
     return unlink(m->path) == 0 ? 0 : pm_fail_errno(errno, "cannot remove %s", m->path);
 }
 

@@ -8,6 +8,7 @@
  * looked at, and only what concerns the device is run.
  */
 #include <CUnit/Basic.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <numa.h>
 #include <numaif.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -223,6 +225,36 @@ static void blocks_are_local_on_tmpfs(void)
     unlink(second);
 }
 
+/* A pool that is refused a device, because the device is another's or too small, leaves what is on it alone. */
+static void check_refusal(size_t bytes, int expected)
+{
+    char path[256];
+    struct pma_part part = {device, PMA_NODE_AUTO, bytes, bytes};
+    struct pma_options options = PMA_OPTIONS_INIT;
+    pma_pool *pool = NULL;
+    path_in(path, directory[0], "other");
+    options.size = options.capacity = 32 * MIB;
+    CU_ASSERT_EQUAL_FATAL(pma_create(path, &options, &pool), 0);
+    CU_ASSERT_EQUAL(pma_add_part(pool, &part), expected);
+    CU_ASSERT_EQUAL(pma_close(pool), 0);
+    unlink(path);
+}
+
+static void a_refused_device_is_left_alone(void)
+{
+    char head[16] = "not a pool", after[16] = "";
+    int fd = open(device, O_RDWR | O_CLOEXEC);
+    char *start = mmap(NULL, 2 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    CU_ASSERT_FATAL(fd >= 0 && start != MAP_FAILED);
+    memset(start, 0, 8192);
+    memcpy(start, head, sizeof head);
+    check_refusal((size_t)1 << 40, PMA_ENOSPC);
+    memcpy(after, start, sizeof after);
+    CU_ASSERT_EQUAL(memcmp(after, head, sizeof head), 0);
+    munmap(start, 2 * MIB);
+    close(fd);
+}
+
 static void a_device_is_a_part(void)
 {
     char first[256];
@@ -235,6 +267,11 @@ static void a_device_is_a_part(void)
     reopen_and_close(device);
     /* A device that holds a part is not taken for another pool. */
     CU_ASSERT_EQUAL(pma_create(device, NULL, &pool), PMA_EEXIST);
+    check_refusal(0, PMA_EEXIST);
+    int error = pma_open(first, NULL, &pool);
+    say(error);
+    CU_ASSERT_EQUAL_FATAL(error, 0);
+    CU_ASSERT_EQUAL(pma_close(pool), 0);
     unlink(first);
 }
 
@@ -306,6 +343,7 @@ int main(int argc, char **argv)
         return 2;
     CU_pSuite suite = CU_add_suite("vm", NULL, NULL);
     if (device != NULL) {
+        CU_ADD_TEST(suite, a_refused_device_is_left_alone);
         CU_ADD_TEST(suite, a_device_is_a_part);
     } else {
         CU_ADD_TEST(suite, blocks_are_local_on_dax);
