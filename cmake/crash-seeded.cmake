@@ -56,8 +56,8 @@ add_custom_command(OUTPUT ${seeded_sources} ${seeded_commands}
     DEPENDS ${seeded_files} ${seeded_patches} fuzz/seeded/apply COMMENT "Seeding bugs" VERBATIM)
 
 set(seeded_engine ${seeded_sources})
-list(FILTER seeded_engine INCLUDE REGEX "/examples/")
-list(FILTER seeded_sources INCLUDE REGEX "/src/")
+list(FILTER seeded_engine INCLUDE REGEX "/seeded/source/examples/")
+list(FILTER seeded_sources INCLUDE REGEX "/seeded/source/src/")
 set(seeded_flags "SHELL:-include ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/seeded/seeded.h")
 
 add_library(crash_seeded OBJECT ${seeded_sources})
