@@ -13,12 +13,9 @@
  * In between there are parts that no part 0 knows of: the pool, if there is one, does not miss them, and opening one of them says
  * that it is left over. They may be removed.
  */
-#include "heap/placement.h"
-#include "media/roots.h"
 #include "pm/error.h"
 #include "pool.h"
 #include "recovery/rebuild.h"
-#include <errno.h>
 #include <inttypes.h>
 #include <pmemalloc.h>
 #include <string.h>
@@ -184,14 +181,12 @@ static void begin_heap(struct part *part)
     page_heap_has_storage(&part->page_heap, 0, (uint32_t)part->superblock.heap_pages);
 }
 
+/* Part 0 last: its name is what makes the pool. */
 static int link_parts(struct heap *heap)
 {
-    unsigned part = heap_parts(heap);
     int error = 0;
-    while (part-- > 0 && error == 0)
+    for (unsigned part = heap_parts(heap); part-- > 0 && error == 0;)
         error = mapping_link(&heap->parts[part].mapping);
-    for (part += 2; error != 0 && part < heap_parts(heap); part++)
-        mapping_unlink(&heap->parts[part].mapping);
     return error;
 }
 
@@ -264,6 +259,8 @@ int pma_create(const char *path, const struct pma_options *given, pma_pool **out
     if (error == 0)
         error = format(pool, &options);
     if (error != 0) {
+        for (unsigned part = 0; part < PART_MAX; part++)
+            mapping_unlink(&pool->heap.parts[part].mapping);
         pool_free(pool);
         return error;
     }
@@ -283,20 +280,21 @@ static int announce(struct pma_pool *pool, unsigned index)
 {
     struct heap *heap = &pool->heap;
     struct part *part = &heap->parts[index];
-    struct superblock before = heap->parts[0].superblock;
+    struct superblock *first = &heap->parts[0].superblock;
     superblock_commit(&heap->pm, part->mapping.base, &part->superblock);
     int error = pool_writable(pool);
     if (error == 0)
         error = mapping_link(&part->mapping);
     if (error != 0)
         return error;
+    part->mapping.linked = false; /* from here on the medium may know the part: the file stays, whatever comes */
     parts_write_hints(heap, index + 1);
     pm_drain(&heap->pm);
-    heap->parts[0].superblock.part_count = index + 1;
-    superblock_commit(&heap->pm, heap->base, &heap->parts[0].superblock);
+    first->part_count = index + 1;
+    superblock_commit(&heap->pm, heap->base, first);
     error = pool_writable(pool);
     if (error != 0)
-        heap->parts[0].superblock.part_count = before.part_count;
+        first->part_count = index;
     return error;
 }
 

@@ -98,18 +98,15 @@ void parts_set_node(struct heap *heap, unsigned index, int wanted)
         part->node = (int)part->superblock.node - 1;
     else
         part->node = topology_node_of_file(part->mapping.fd);
-    /* Memory that no device names a node of, such as tmpfs, gets one when there is something to choose. */
-    if (heap_parts(heap) > 1 || index > 0)
-        topology_prefer(part->mapping.base + part->mapping.heap_offset,
-                        part->mapping.length - part->mapping.heap_offset, part->node);
+    topology_prefer(part->mapping.base + part->mapping.heap_offset, part->mapping.length - part->mapping.heap_offset,
+                    part->node);
 }
 
 void parts_drop_last(struct pma_pool *pool, unsigned index)
 {
     struct heap *heap = &pool->heap;
     struct part *part = &heap->parts[index];
-    if (part->mapping.linked)
-        mapping_unlink(&part->mapping);
+    mapping_unlink(&part->mapping);
     if (heap->pm.range_count > index)
         heap->pm.range_count = index;
     heap_drop_part(heap, index);

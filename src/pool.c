@@ -3,11 +3,11 @@
  * Open and close. What a crash leaves behind at each step:
  *
  * open     1. the heap is rebuilt in DRAM (a dirty pool: rebuild.h lists the idempotent writes)
- *          2. superblocks: dirty (pool.h)                                 crash before: clean, image intact; after: dirty
- *          3. the image's span is dissolved, pages beyond the capacity given back
+ *          2. superblocks: dirty (pool.h)                           crash before: clean, images intact; after: dirty
+ *          3. the images' spans are dissolved, pages beyond the capacity given back
  * close    1. caches drained, empty spans dissolved                 crash: dirty
- *          2. image written (rebuild.h), one fence                  crash: dirty
- *          3. superblock: clean, naming the image                   crash before: dirty; after: clean
+ *          2. images written (rebuild.h), one fence                 crash: dirty
+ *          3. superblocks: clean, naming the images (pool.h)        crash before: dirty; after: clean
  */
 #include "pool.h"
 #include "heap/large.h"
@@ -18,17 +18,12 @@
 #include "pm/error.h"
 #include "pm/topology.h"
 #include "recovery/rebuild.h"
-#include <errno.h>
-#include <inttypes.h>
 #include <pmemalloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
-#define DEFAULT_SIZE ((uint64_t)64 << 20)
-#define DEFAULT_CAPACITY ((uint64_t)64 << 30)
 /* A heap below this is marked by one thread: starting others takes longer than the work. */
 #define PARALLEL_FROM_PAGES 1024u
 
@@ -47,7 +42,7 @@ static void before_fork(void)
 static void disown(struct heap *heap)
 {
     atomic_store(&heap->disowned, true);
-    for (unsigned part = 0; part < heap_parts(heap); part++) {
+    for (unsigned part = 0; part < PART_MAX; part++) { /* one that is being added as well */
         if (heap->parts[part].mapping.fd >= 0)
             close(heap->parts[part].mapping.fd);
         heap->parts[part].mapping.fd = -1;
@@ -255,14 +250,6 @@ static int replay(struct heap *heap, uint64_t *replayed)
     return lanes_replay(&heap->pm, heap->base, extents, heap_parts(heap), replayed);
 }
 
-static uint64_t heap_pages_on_media(const struct heap *heap)
-{
-    uint64_t pages = 0;
-    for (unsigned part = 0; part < heap_parts(heap); part++)
-        pages += heap->parts[part].superblock.heap_pages;
-    return pages;
-}
-
 static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options, bool recover)
 {
     struct heap *heap = &pool->heap;
@@ -307,8 +294,7 @@ static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options
         settle(&rebuild);
     rebuild_end(&rebuild);
     if (recover)
-        heap->parts[0]
-            .superblock.recoveries++; /* on the medium with the next commit: a recovery repeated writes nothing */
+        heap->parts[0].superblock.recoveries++; /* committed with the next: a recovery repeated writes nothing */
     pool->report = rebuild.report;
     return error;
 }
@@ -328,7 +314,6 @@ static void give_back_reserve(struct heap *heap)
     lock_release(&heap->pages_lock);
 }
 
-/* What is written here is one open's: roots and types are read where they are. */
 static int open_pool(struct pma_pool *pool, const struct pma_options *options)
 {
     struct heap *heap = &pool->heap;

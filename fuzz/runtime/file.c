@@ -250,11 +250,12 @@ int mapping_clear(struct mapping *m, uint64_t bytes, const uint64_t first[2])
     return 0;
 }
 
-int mapping_unlink(struct mapping *m)
+void mapping_unlink(struct mapping *m)
 {
+    if (!m->linked)
+        return;
     state_of(m)->named = 0;
     medium_durable(&state_of(m)->named, sizeof state_of(m)->named);
-    return 0;
 }
 
 void mapping_close(struct mapping *m)

@@ -39,8 +39,9 @@ struct pma_part_stats {
     uint64_t pages_total, pages_capacity, pages_free;
     uint64_t file_bytes, device_bytes;
     uint64_t mallocs; /* of small blocks from this part */
-    uint64_t
-        remote_mallocs; /* of these and of large blocks those for a thread on another node: the policy sent it here */
+    /* Of these, and of large blocks, those for a thread on another node, which found no room there or asked for this one;
+     * blocks that are interleaved are not counted. */
+    uint64_t remote_mallocs;
     uint64_t remote_frees;      /* blocks that came home, freed by a thread that allocates from another part */
     uint64_t remote_free_bytes; /* and their bytes */
 };

@@ -194,6 +194,14 @@ void heap_restore_bins(struct heap *heap)
 
 /* ---- sums ---- */
 
+uint64_t heap_pages_on_media(const struct heap *heap)
+{
+    uint64_t sum = 0;
+    for (unsigned part = 0; part < heap_parts(heap); part++)
+        sum += heap->parts[part].superblock.heap_pages;
+    return sum;
+}
+
 uint64_t heap_pages_total(const struct heap *heap)
 {
     uint64_t sum = 0;

@@ -186,7 +186,8 @@ static inline void heap_look_at_level(struct heap *heap)
         heap_level_crossed(heap);
 }
 
-/* Sums over all parts. */
+/* Sums over all parts. What the superblocks say, before the tables are loaded; and what is there then. */
+uint64_t heap_pages_on_media(const struct heap *heap);
 uint64_t heap_pages_total(const struct heap *heap);
 uint64_t heap_pages_free(const struct heap *heap);
 uint64_t heap_pages_capacity(const struct heap *heap);

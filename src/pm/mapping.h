@@ -78,8 +78,8 @@ void mapping_populate(const struct mapping *m, const struct pm *pm, size_t offse
 int mapping_seal(struct mapping *m);
 /* Makes the file durable as it is, then gives it its name, durably (directory fsync). */
 int mapping_link(struct mapping *m);
-/* Takes the name away again, after an error. */
-int mapping_unlink(struct mapping *m);
+/* Takes the name away again, after an error, if mapping_link has given it; what a device was given is cleared. */
+void mapping_unlink(struct mapping *m);
 /* Unmaps, unlocks and closes; a file that was created and not linked is gone. Harmless on an all-zero mapping, after an
  * error of any function above, and twice. In a forked child the parent keeps its lock and its file. */
 void mapping_close(struct mapping *m);

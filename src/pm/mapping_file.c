@@ -176,19 +176,31 @@ int mapping_clear(struct mapping *m, uint64_t bytes, const uint64_t first[2])
     return device_dax_clear(m, bytes, first);
 }
 
-int mapping_unlink(struct mapping *m)
+void mapping_unlink(struct mapping *m)
 {
-    if (m->device_bytes != 0)
-        return device_dax_clear(m, UNLINKED_BYTES, (const uint64_t[2]){0, UNLINKED_BYTES / 2});
-    return unlink(m->path) == 0 ? 0 : pm_fail_errno(errno, "cannot remove %s", m->path);
+    if (!m->linked)
+        return;
+    if (m->device_bytes != 0) {
+        device_dax_clear(m, UNLINKED_BYTES, (const uint64_t[2]){0, UNLINKED_BYTES / 2});
+    } else {
+        unlink(m->path);
+    }
 }
 
 /* ---- opening ---- */
 
+#define DEVICE_ALIGN_MAX (UINT64_C(2) << 20) /* a part begins at such a multiple, and its heap */
+
 static int check_kind(const struct stat *status, const char *path, struct mapping *m)
 {
-    if (S_ISREG(status->st_mode) || device_dax_is(status, &m->device_bytes, &m->device_align))
+    if (S_ISREG(status->st_mode))
         return 0;
+    if (device_dax_is(status, &m->device_bytes, &m->device_align)) {
+        if (m->device_align <= DEVICE_ALIGN_MAX)
+            return 0;
+        return pm_fail(PMA_EPART, "%s has an alignment of %" PRIu64 " bytes; make it anew with --align=2M", path,
+                       m->device_align);
+    }
     if (S_ISCHR(status->st_mode))
         return pm_fail(PMA_EPART, "%s is a character device, and not one of persistent memory (device DAX)", path);
     return pm_fail(PMA_ENOTPOOL, "%s is %s, not a pool file", path,

@@ -99,9 +99,7 @@ static int load_part(struct rebuild *rebuild, struct part *part, uint64_t before
 int table_load(struct rebuild *rebuild)
 {
     struct heap *heap = rebuild->heap;
-    uint64_t began = rebuild_clock(), before = 0, total = 0;
-    for (unsigned part = 0; part < heap_parts(heap); part++)
-        total += heap->parts[part].superblock.heap_pages;
+    uint64_t began = rebuild_clock(), before = 0, total = heap_pages_on_media(heap);
     for (unsigned part = 0; part < heap_parts(heap); part++) {
         int error = load_part(rebuild, &heap->parts[part], before, total);
         if (error != 0)
