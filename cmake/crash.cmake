@@ -11,10 +11,12 @@ set(crash_flags_clang ${crash_flags_common} "SHELL:-mllvm -tsan-instrument-func-
 # gcc copies small ranges without telling, unless it may not know what memcpy does.
 set(crash_flags_gcc ${crash_flags_common} --param=tsan-instrument-func-entry-exit=0 -fno-builtin-memcpy
     -fno-builtin-memset -fno-builtin-memmove -fno-builtin-memcmp -Wno-tsan)
+# Lock ranks are of one level; here a check runs inside an operation. The directories of regions have room for two chunks.
+set(crash_flags -O2 -UPMA_DEBUG -DREGION_DIRECTORY_BYTES=48)
 if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
-    set(crash_flags -O2 -UPMA_DEBUG ${crash_flags_clang}) # lock ranks are of one level; here a check runs inside an operation
+    list(APPEND crash_flags ${crash_flags_clang})
 else()
-    set(crash_flags -O2 -UPMA_DEBUG ${crash_flags_gcc})
+    list(APPEND crash_flags ${crash_flags_gcc})
 endif()
 
 set(crash_waist store8 write8 note8 add8 copy zero flush drain persist publish8)

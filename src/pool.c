@@ -159,7 +159,6 @@ struct pma_pool *pool_new(const struct pma_options *options)
     for (unsigned part = 0; part < PART_MAX; part++)
         pool->heap.parts[part].mapping.fd = -1;
     lock_init(&pool->roots_lock, LOCK_ROOTS);
-    lock_init(&pool->regions_lock, LOCK_REGION_LIST);
     for (unsigned i = 0; i < LANE_COUNT; i++)
         lock_init(&pool->lane_locks[i], LOCK_LANE);
     return pool;
@@ -172,7 +171,6 @@ void pool_free(struct pma_pool *pool)
         mapping_close(&pool->heap.parts[part].mapping);
     for (unsigned i = 0; i < LANE_COUNT; i++)
         lock_destroy(&pool->lane_locks[i]);
-    lock_destroy(&pool->regions_lock);
     lock_destroy(&pool->roots_lock);
     free(pool);
 }

@@ -20,10 +20,8 @@ struct pma_pool {
     enum pma_durability wanted; /* what the program asked for, AUTO included */
     unsigned mode;
     struct pma_open_report report;
-    struct lock regions_lock;
-    struct pma_region *regions; /* the open ones */
-    struct guard guard;         /* while it is being opened */
-    struct pma_pool *next;      /* open pools of this process */
+    struct guard guard;    /* while it is being opened */
+    struct pma_pool *next; /* open pools of this process */
 };
 
 /* NULL stays NULL. */
@@ -36,6 +34,9 @@ static inline struct heap *heap_of(const pma_pool *pool)
 int pool_writable(const struct pma_pool *pool);
 /* 0 if the pool may be read: PMA_EINVAL for NULL, PMA_EFORKED. */
 int pool_usable(const struct pma_pool *pool);
+
+/* Tells the error handler if an msync has failed, for what was stored last. */
+void pool_report_io_error(struct pma_pool *pool, const void *address);
 
 /* Copies what the program gave, in its version of the struct, over the defaults. PMA_EINVAL names what makes no sense. */
 int pool_options(const struct pma_options *given, struct pma_options *options);

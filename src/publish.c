@@ -28,7 +28,7 @@ pma_ptr pma_ptr_of(const pma_pool *pool, const void *address)
 
 /* ---- durability ---- */
 
-static void report_io_error(pma_pool *pool, const void *address)
+void pool_report_io_error(pma_pool *pool, const void *address)
 {
     if (atomic_load_explicit(&pool->heap.pm.error, memory_order_relaxed) != 0)
         misuse_report_error(&pool->heap, PMA_EIO, address, "msync failed: what was stored is not durable");
@@ -48,7 +48,7 @@ void pma_flush(pma_pool *pool, const void *address, size_t length)
     if (refuse_pool(pool, address))
         return;
     pm_flush(&pool->heap.pm, address, length);
-    report_io_error(pool, address);
+    pool_report_io_error(pool, address);
 }
 
 void pma_drain(pma_pool *pool)
@@ -62,7 +62,7 @@ void pma_persist(pma_pool *pool, const void *address, size_t length)
     if (refuse_pool(pool, address))
         return;
     pm_persist(&pool->heap.pm, address, length);
-    report_io_error(pool, address);
+    pool_report_io_error(pool, address);
 }
 
 /* ---- slots ---- */
@@ -96,7 +96,7 @@ void pma_publish(pma_pool *pool, pma_ptr *slot, const void *block, size_t length
     }
     pm_persist(pm, block, block != NULL ? length : 0);
     pm_publish8(pm, slot, pma_ptr_of(pool, block));
-    report_io_error(pool, slot);
+    pool_report_io_error(pool, slot);
 }
 
 void pma_retire(pma_pool *pool, pma_ptr *slot)
@@ -130,7 +130,7 @@ static void retire_chunk(pma_pool *pool, pma_ptr *const *slots, size_t count)
         }
     }
     pm_drain(pm);
-    report_io_error(pool, slots[0]);
+    pool_report_io_error(pool, slots[0]);
     for (size_t i = 0; i < count; i++)
         pma_free(pool, blocks[i]);
 }

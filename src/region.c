@@ -12,7 +12,8 @@
  *     3. only now blocks are cut off it
  * A directory more, when all slots of the newest are taken:
  *     1. the directory, empty but for what it leads on to, durable     crash: reached by nothing
- *     2. head.more, one word, published                                crash before: the same; after: it is the region's
+ *     2. head.more, one word, flushed                                  crash: the same, or it is the region's, and empty
+ *     3. a chunk's slot in it is published: that fence is for both     crash: the chunk is the region's only if the directory is
  * Destroying: the program has unlinked the head durably; a crash at any point leaves what nothing reaches.
  *
  * Which slots are taken is known by their not being 0: there is no counter that could disagree.
@@ -28,7 +29,10 @@
 #include <string.h>
 
 #define DIRECTORY_MAGIC UINT64_C(0x4e4f4947455250) /* "PREGION" */
-#define DIRECTORY_BYTES ((size_t)4096)             /* a size class */
+#ifndef REGION_DIRECTORY_BYTES                     /* the crash tests have short ones, to need more than one */
+#define REGION_DIRECTORY_BYTES 4096
+#endif
+#define DIRECTORY_BYTES ((size_t)REGION_DIRECTORY_BYTES) /* a size class */
 #define ALIGNMENT ((size_t)16)
 /* Chunks double from the first to the last: a small region costs little, a large one has few chunks. */
 #define CHUNK_FIRST ((size_t)64 << 10)
@@ -54,7 +58,7 @@ struct chunk {
 };
 
 struct pma_region {
-    pma_region *next; /* of the pool's open ones; pool->regions_lock */
+    pma_region *next; /* in open_regions */
     pma_pool *pool;
     struct directory *head;
     _Atomic(struct chunk *) current; /* NULL: none yet */
@@ -66,37 +70,71 @@ struct pma_region {
     _Atomic uint64_t alloc_objects, alloc_bytes;
 };
 
+/* Those of all pools: a region is open once, and a handle is given back once; what a stale one leads to is not looked at. */
+static struct {
+    struct lock lock;
+    pma_region *first;
+} open_regions = {.lock = {PTHREAD_MUTEX_INITIALIZER, LOCK_REGION_LIST}};
+
 static bool is_leaf(const pma_region *region)
 {
     return (region->head->flags & PMA_REGION_LEAF) != 0;
 }
 
-static pma_region *new_handle(pma_pool *pool, struct directory *head)
+/* False if the region at this head is open already. */
+static bool enter(pma_region *region)
+{
+    lock_acquire(&open_regions.lock);
+    const pma_region *other = open_regions.first;
+    while (other != NULL && other->head != region->head)
+        other = other->next;
+    if (other == NULL) {
+        region->next = open_regions.first;
+        open_regions.first = region;
+    }
+    lock_release(&open_regions.lock);
+    return other == NULL;
+}
+
+static bool is_entered(const pma_region *region)
+{
+    lock_acquire(&open_regions.lock);
+    const pma_region *other = open_regions.first;
+    while (other != NULL && other != region)
+        other = other->next;
+    lock_release(&open_regions.lock);
+    return other != NULL;
+}
+
+/* False if it is not open, or not any more. */
+static bool leave(const pma_region *region)
+{
+    lock_acquire(&open_regions.lock);
+    pma_region **link = &open_regions.first;
+    while (*link != NULL && *link != region)
+        link = &(*link)->next;
+    bool found = *link != NULL;
+    if (found)
+        *link = region->next;
+    lock_release(&open_regions.lock);
+    return found;
+}
+
+static int new_handle(pma_pool *pool, struct directory *head, pma_region **out)
 {
     pma_region *region = calloc(1, sizeof *region);
-    if (region == NULL) {
-        pm_fail(PMA_ENOMEM, "no DRAM for the handle of a region");
-        return NULL;
-    }
+    if (region == NULL)
+        return pm_fail(PMA_ENOMEM, "no DRAM for the handle of a region");
     region->pool = pool;
     region->head = region->newest = head;
     region->next_bytes = CHUNK_FIRST;
+    if (!enter(region)) {
+        free(region);
+        return pm_fail(PMA_EBUSY, "the region at %p is open already", (void *)head);
+    }
     lock_init(&region->lock, LOCK_REGION);
-    lock_acquire(&pool->regions_lock);
-    region->next = pool->regions;
-    pool->regions = region;
-    lock_release(&pool->regions_lock);
-    return region;
-}
-
-static bool is_open(pma_pool *pool, const struct directory *head)
-{
-    bool open = false;
-    lock_acquire(&pool->regions_lock);
-    for (const pma_region *region = pool->regions; region != NULL; region = region->next)
-        open |= region->head == head;
-    lock_release(&pool->regions_lock);
-    return open;
+    *out = region;
+    return 0;
 }
 
 static struct directory *new_directory(pma_pool *pool, uint64_t flags, pma_ptr more)
@@ -107,7 +145,7 @@ static struct directory *new_directory(pma_pool *pool, uint64_t flags, pma_ptr m
     directory->magic = DIRECTORY_MAGIC;
     directory->flags = flags;
     directory->more = more;
-    pma_persist(pool, directory, sizeof *directory);
+    pm_persist(&pool->heap.pm, directory, sizeof *directory);
     return directory;
 }
 
@@ -122,11 +160,10 @@ int pma_region_create(pma_pool *pool, unsigned flags, pma_region **out)
     struct directory *head = new_directory(pool, flags, 0);
     if (head == NULL)
         return PMA_ENOMEM;
-    *out = new_handle(pool, head);
-    if (*out != NULL)
-        return 0;
-    pma_free(pool, head);
-    return PMA_ENOMEM;
+    error = new_handle(pool, head, out);
+    if (error != 0)
+        pma_free(pool, head);
+    return error;
 }
 
 void *pma_region_block(const pma_region *region)
@@ -200,11 +237,10 @@ int pma_region_open(pma_pool *pool, void *block, pma_region **out)
         return pm_fail(PMA_EINVAL, "no region begins at %p", block);
     if ((head->flags & ~(uint64_t)PMA_REGION_LEAF) != 0)
         return pm_fail(PMA_ECORRUPT, "region: its head has flags %#" PRIx64, head->flags);
-    if (is_open(pool, head))
-        return pm_fail(PMA_EBUSY, "the region at %p is open already", block);
-    pma_region *region = new_handle(pool, head);
-    if (region == NULL)
-        return PMA_ENOMEM;
+    pma_region *region;
+    error = new_handle(pool, head, &region);
+    if (error != 0)
+        return error;
     error = read_directories(region);
     if (error != 0)
         pma_region_close(region);
@@ -222,7 +258,8 @@ static pma_ptr *free_slot(pma_region *region)
         struct directory *directory = new_directory(region->pool, 0, region->head->more);
         if (directory == NULL)
             return NULL;
-        pma_publish(region->pool, &region->head->more, directory, 0);
+        pm_store8(&region->pool->heap.pm, &region->head->more, pma_ptr_of(region->pool, directory));
+        pm_flush(&region->pool->heap.pm, &region->head->more, sizeof region->head->more);
         region->newest = directory;
         region->next_slot = 0;
     }
@@ -242,36 +279,50 @@ static char *chunk_pages(pma_region *region, size_t size)
     return start;
 }
 
-/* The block of `size` bytes is the chunk's first: so whoever asks for a chunk has something of it, whatever others do. */
-static void *in_new_chunk(pma_region *region, size_t size)
+/* A chunk that is nobody's yet. What was there before may look like pointers, and would keep alive what is gone. */
+static struct chunk *new_chunk(pma_region *region, size_t size)
 {
     struct chunk *chunk = calloc(1, sizeof *chunk);
-    pma_ptr *slot = chunk != NULL ? free_slot(region) : NULL;
-    char *start = slot != NULL ? chunk_pages(region, size) : NULL;
+    char *start = chunk != NULL ? chunk_pages(region, size) : NULL;
     if (start == NULL) {
         free(chunk);
         return NULL;
     }
-    /* What was there before may look like pointers, and would keep alive what is gone. */
-    if (!is_leaf(region)) {
-        memset(start, 0, pma_usable_size(region->pool, start));
-        pma_flush(region->pool, start, pma_usable_size(region->pool, start));
-    }
     chunk->start = start;
     chunk->bytes = pma_usable_size(region->pool, start);
-    atomic_init(&chunk->used, size);
-    pma_publish(region->pool, slot, start, 0);
+    if (!is_leaf(region)) {
+        memset(start, 0, chunk->bytes);
+        pm_persist(&region->pool->heap.pm, start, chunk->bytes);
+    }
+    return chunk;
+}
+
+/* The block of `size` bytes is the chunk's first: so whoever asks for a chunk has something of it, whatever others do. */
+static void *in_new_chunk(pma_region *region, size_t size)
+{
+    struct chunk *chunk = new_chunk(region, size);
+    if (chunk == NULL)
+        return NULL;
+    char *start = chunk->start;
+    pma_ptr *slot = free_slot(region);
+    if (slot == NULL) {
+        pma_free(region->pool, start);
+        free(chunk);
+        return NULL;
+    }
+    pm_publish8(&region->pool->heap.pm, slot, pma_ptr_of(region->pool, start));
+    pool_report_io_error(region->pool, start);
     region->next_slot++;
     region->chunks++;
     region->chunk_bytes += chunk->bytes;
     if (region->next_bytes < CHUNK_LAST)
         region->next_bytes *= 2;
     struct chunk *now = atomic_load_explicit(&region->current, memory_order_relaxed);
-    if (now != NULL &&
-        size > CHUNK_LAST) { /* all for itself: what is left of the one that is in use is used up first */
+    if (now != NULL && size > CHUNK_LAST) { /* all for itself: what is left of the one in use is used up first */
         free(chunk);
         return start;
     }
+    atomic_init(&chunk->used, size);
     chunk->before = now;
     atomic_store_explicit(&region->current, chunk, memory_order_release);
     return start;
@@ -283,6 +334,22 @@ static void *cut_off(struct chunk *chunk, size_t size)
         return NULL;
     size_t at = atomic_fetch_add_explicit(&chunk->used, size, memory_order_relaxed);
     return at <= chunk->bytes - size ? chunk->start + at : NULL;
+}
+
+/* `full`: the chunk that had no room; another thread may have brought a new one meanwhile. */
+static __attribute__((noinline)) void *alloc_slow(pma_region *region, const struct chunk *full, size_t size)
+{
+    void *block = NULL;
+    heap_hold_level();
+    lock_acquire(&region->lock);
+    struct chunk *now = atomic_load_explicit(&region->current, memory_order_relaxed);
+    if (now != full && size <= now->bytes)
+        block = cut_off(now, size);
+    if (block == NULL)
+        block = in_new_chunk(region, size);
+    lock_release(&region->lock);
+    heap_let_go_of_level(&region->pool->heap);
+    return block;
 }
 
 void *pma_region_alloc(pma_region *region, size_t size)
@@ -299,15 +366,8 @@ void *pma_region_alloc(pma_region *region, size_t size)
     }
     struct chunk *chunk = atomic_load_explicit(&region->current, memory_order_acquire);
     void *block = chunk != NULL && rounded <= chunk->bytes ? cut_off(chunk, rounded) : NULL;
-    if (block == NULL) {
-        lock_acquire(&region->lock);
-        struct chunk *now = atomic_load_explicit(&region->current, memory_order_relaxed);
-        if (now != chunk && rounded <= now->bytes)
-            block = cut_off(now, rounded);
-        if (block == NULL)
-            block = in_new_chunk(region, rounded);
-        lock_release(&region->lock);
-    }
+    if (block == NULL)
+        block = alloc_slow(region, chunk, rounded);
     if (block == NULL) {
         errno = ENOMEM;
         return NULL;
@@ -329,6 +389,8 @@ static size_t list_chunks(const pma_region *region, const struct directory *dire
 
 int pma_region_destroy(pma_region *region)
 {
+    if (!is_entered(region))
+        return pm_fail(PMA_EINVAL, "no region is open as %p: it was destroyed or closed before", (void *)region);
     pma_pool *pool = region->pool;
     int error = pool_writable(pool);
     if (error != 0)
@@ -353,13 +415,8 @@ int pma_region_destroy(pma_region *region)
 
 void pma_region_close(pma_region *region)
 {
-    lock_acquire(&region->pool->regions_lock);
-    pma_region **link = &region->pool->regions;
-    while (*link != NULL && *link != region)
-        link = &(*link)->next;
-    if (*link != NULL)
-        *link = region->next;
-    lock_release(&region->pool->regions_lock);
+    if (!leave(region))
+        return;
     for (struct chunk *next, *chunk = atomic_load(&region->current); chunk != NULL; chunk = next) {
         next = chunk->before;
         free(chunk);

@@ -17,11 +17,13 @@ static int trim_part(struct heap *heap, unsigned number, size_t *sum)
     int error = 0;
     uint64_t before = mapping_storage(&part->mapping);
     lock_acquire(&heap->pages_lock);
+    heap_resize_begin(heap, part);
     span_dissolve_kept(heap, number);
     uint32_t end = page_heap_last_run(&part->page_heap);
     if (end != 0)
         error = heap_shrink(heap, number, part->page_heap.pages - end);
     page_heap_punch(&part->page_heap);
+    heap_resize_end(part);
     lock_release(&heap->pages_lock);
     uint64_t after = mapping_storage(&part->mapping);
     *sum += before > after ? (size_t)(before - after) : 0;

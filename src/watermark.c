@@ -61,9 +61,24 @@ static bool deliver_one(struct heap *heap)
     return true;
 }
 
+static _Thread_local bool level_held __attribute__((tls_model("initial-exec")));
+
+void heap_hold_level(void)
+{
+    level_held = true;
+}
+
+void heap_let_go_of_level(struct heap *heap)
+{
+    level_held = false;
+    heap_look_at_level(heap);
+}
+
 void heap_level_crossed(struct heap *heap)
 {
     struct watermarks *marks = &heap->watermarks;
+    if (level_held)
+        return;
     while (!heap_level_is_settled(heap) && !atomic_exchange(&marks->delivering, true)) {
         while (deliver_one(heap))
             ;

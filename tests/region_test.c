@@ -201,6 +201,93 @@ static void threads_share_a_region(void)
     close_pool(pool);
 }
 
+struct two_openers {
+    pma_pool *pool;
+    void *head;
+    pthread_barrier_t barrier;
+    _Atomic unsigned opened, busy;
+};
+
+static void *open_when_all_are_here(void *arg)
+{
+    struct two_openers *shared = arg;
+    for (unsigned i = 0; i < scaled(2000); i++) {
+        pma_region *region = NULL;
+        pthread_barrier_wait(&shared->barrier);
+        int error = pma_region_open(shared->pool, shared->head, &region);
+        atomic_fetch_add(error == 0 ? &shared->opened : &shared->busy, 1);
+        CHECK(error == 0 || error == PMA_EBUSY);
+        pthread_barrier_wait(&shared->barrier);
+        if (region != NULL)
+            pma_region_close(region);
+    }
+    return NULL;
+}
+
+static void a_region_is_open_once(void)
+{
+    pma_pool *pool = create_pool(scratch("region"), MIB, 4 * MIB);
+    pma_region *region = create_region(pool, 0), *again = NULL;
+    struct two_openers shared = {.pool = pool, .head = pma_region_block(region)};
+    CHECK_ERROR(pma_region_open(pool, shared.head, &again), PMA_EBUSY, "open already");
+    pma_region_close(region);
+    pthread_barrier_init(&shared.barrier, NULL, 2);
+    pthread_t other;
+    pthread_create(&other, NULL, open_when_all_are_here, &shared);
+    open_when_all_are_here(&shared);
+    pthread_join(other, NULL);
+    pthread_barrier_destroy(&shared.barrier);
+    CHECK_EQUAL(shared.opened, scaled(2000));
+    CHECK_EQUAL(shared.busy, scaled(2000));
+    close_pool(pool);
+}
+
+static void a_handle_is_given_back_once(void)
+{
+    pma_pool *pool = create_pool(scratch("region"), MIB, 4 * MIB);
+    pma_region *region = create_region(pool, 0), *other = create_region(pool, 0);
+    CHECK(pma_region_alloc(region, 100) != NULL && pma_region_alloc(other, 100) != NULL);
+    CHECK_EQUAL(pma_region_destroy(region), 0);
+    CHECK_ERROR(pma_region_destroy(region), PMA_EINVAL, "destroyed or closed before");
+    pma_region_close(region);
+    struct pma_region_stats stats;
+    CHECK(pma_region_stats(other, &stats) == 0 && stats.chunks == 1); /* another one is left alone */
+    CHECK_EQUAL(pma_region_destroy(other), 0);
+    CHECK_EQUAL(stats_of(pool).total.inuse_objects, 0);
+    close_pool(pool);
+}
+
+struct watcher {
+    pma_region *region;
+    unsigned calls;
+    bool allocated;
+};
+
+/* It does what would not come back while the region's lock is held. */
+static void allocate_from_the_region(pma_pool *pool, unsigned percent, int rising, void *arg)
+{
+    (void)pool, (void)percent, (void)rising;
+    struct watcher *watcher = arg;
+    watcher->calls++;
+    watcher->allocated |= pma_region_alloc(watcher->region, 32) != NULL;
+}
+
+static void watermark_handlers_may_use_the_region(void)
+{
+    pma_pool *pool = create_pool(scratch("region"), MIB, 4 * MIB);
+    struct watcher watcher = {.region = create_region(pool, 0)};
+    CHECK_EQUAL(pma_watermarks_set(pool, (unsigned[]){50}, 1, allocate_from_the_region, &watcher), 0);
+    while (watcher.calls == 0 && pma_region_alloc(watcher.region, 4096) != NULL)
+        ;
+    CHECK(watcher.calls == 1 && watcher.allocated);
+    struct pma_fill fill;
+    CHECK(pma_fill(pool, &fill) == 0 && fill.percent >= 50 &&
+          fill.percent < 90); /* told by the chunk that crossed it */
+    CHECK_EQUAL(pma_watermarks_set(pool, NULL, 0, NULL, NULL), 0);
+    CHECK_EQUAL(pma_region_destroy(watcher.region), 0);
+    close_pool(pool);
+}
+
 void region_tests(CU_pSuite suite)
 {
     CU_ADD_TEST(suite, a_region_survives_when_rooted);
@@ -209,4 +296,7 @@ void region_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, a_full_pool_leaves_the_region_as_it_was);
     CU_ADD_TEST(suite, what_is_no_region_is_refused);
     CU_ADD_TEST(suite, threads_share_a_region);
+    CU_ADD_TEST(suite, a_region_is_open_once);
+    CU_ADD_TEST(suite, a_handle_is_given_back_once);
+    CU_ADD_TEST(suite, watermark_handlers_may_use_the_region);
 }

@@ -170,4 +170,11 @@ bool medium_pending(unsigned level);
 /* A number for what the image of level `k` is, choices not made included; independent lines do not count. */
 uint64_t medium_fingerprint(unsigned k);
 
+/* What comes is done by another processor, whose flushes this one's fences do not cover; and what follows by this one again. */
+static inline void as_other(bool other)
+{
+    medium_settle();
+    medium_thread = other;
+}
+
 #endif

@@ -9,6 +9,7 @@
 #include "heap/heap.h"
 #include "pool.h"
 #include "workload.h"
+#include "workloads/content.h"
 #include "workloads/oracle.h"
 #include <string.h>
 
@@ -19,10 +20,6 @@
 #define FIRST_PARTS 2u
 #define LAST_PARTS 3u
 #define SLOTS 4u /* two of small blocks, two of large ones */
-
-struct content {
-    uint64_t slot, version, check;
-};
 
 struct table {
     pma_ptr slot[SLOTS];
@@ -59,11 +56,6 @@ static struct pma_options options(void)
 static size_t bytes_of(unsigned slot)
 {
     return slot < 2 ? 64 + slot * 200 : LARGE_BYTES;
-}
-
-static uint64_t check_of(uint64_t slot, uint64_t version)
-{
-    return (slot * 31 + version + 1) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
 /* ---- the program ---- */
@@ -104,7 +96,7 @@ static struct content *new_block(unsigned slot, unsigned version)
 {
     struct content *block = pma_malloc_leaf(now.pool, bytes_of(slot));
     if (block != NULL)
-        *block = (struct content){slot, version, check_of(slot, version)};
+        *block = content_of(slot, version);
     return block;
 }
 
@@ -215,20 +207,12 @@ static void clear(pma_pool *pool)
         oracle_fail(ORACLE_ROOTS, "pma_root_set: %s", pma_error_detail());
 }
 
-static bool is_version(const struct model *model, unsigned slot, const struct content *block)
-{
-    unsigned version = model->version[slot];
-    return version == 0 ? block == NULL
-                        : block != NULL && block->slot == slot && block->version == version &&
-                              block->check == check_of(slot, version);
-}
-
 static bool agrees(const struct model *model, pma_pool *pool, const struct table *table)
 {
     if (heap_parts(&pool->heap) != model->parts)
         return false;
     for (unsigned slot = 0; slot < SLOTS; slot++)
-        if (!is_version(model, slot, pma_direct(pool, table->slot[slot])))
+        if (!content_is(pma_direct(pool, table->slot[slot]), slot, model->version[slot]))
             return false;
     return true;
 }

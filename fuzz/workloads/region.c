@@ -1,28 +1,32 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A region that comes and goes: made, rooted, filled, given back. What must hold after a crash: the root leads to a whole region,
- * or to none, as before the operation or after it; and in use is exactly what the region has.
+ * or to none, as before the operation or after it; it can be opened; and in use is exactly what it has. A directory has room for two
+ * chunks here, so that more of them are needed.
  */
 #include "explorer.h"
 #include "medium.h"
 #include "pool.h"
 #include "workload.h"
+#include "workloads/content.h"
 #include "workloads/oracle.h"
 #include <string.h>
 
 #define SIZE ((size_t)32 * PAGE_BYTES)
 #define CAPACITY ((size_t)72 * PAGE_BYTES)
 #define CHUNK_BYTES ((size_t)9 * PAGE_BYTES) /* longer than the first chunk: it gets one of its own */
-#define DIRECTORY_BYTES 4096u
-#define DIRECTORY_HEAD_WORDS 4u
 #define SLOTS 2u
-#define CHUNKS_MAX 6u
 
-struct content {
-    uint64_t slot, version, check;
+/* As the library's, of REGION_DIRECTORY_BYTES. */
+struct directory {
+    uint64_t magic, flags;
+    pma_ptr more;
+    uint64_t reserved;
+    pma_ptr chunk[REGION_DIRECTORY_BYTES / sizeof(pma_ptr) - 4];
 };
+#define DIRECTORY_CHUNKS (sizeof((struct directory *)0)->chunk / sizeof(pma_ptr))
 
-/* The region's first block. */
+/* The region's first block, in the chunk that the head's first slot leads to. */
 struct table {
     pma_ptr slot[SLOTS];
 };
@@ -34,7 +38,6 @@ struct model {
 static struct {
     pma_pool *pool;
     pma_region *region;
-    struct table *table;
     struct model before, after;
 } now;
 
@@ -47,17 +50,12 @@ static const char *name(unsigned operation)
     return names[operation];
 }
 
-static uint64_t check_of(uint64_t slot, uint64_t version)
-{
-    return (slot * 37 + version + 1) * UINT64_C(0x9e3779b97f4a7c15);
-}
-
 /* ---- the program ---- */
 
-/* The head's first slot leads to the chunk that begins with the table. */
-static struct table *table_of(const pma_pool *pool, const void *head)
+/* NULL: none yet. */
+static struct table *table_of(const pma_pool *pool, const struct directory *head)
 {
-    return pma_direct(pool, ((const pma_ptr *)head)[DIRECTORY_HEAD_WORDS]);
+    return pma_direct(pool, head->chunk[0]);
 }
 
 static void attach(void)
@@ -71,7 +69,6 @@ static void attach(void)
         return;
     if (pma_region_open(now.pool, head, &now.region) < 0)
         explorer_fail("pma_region_open: %s", pma_error_detail());
-    now.table = table_of(now.pool, head);
 }
 
 static void create_pool(void)
@@ -95,23 +92,42 @@ static void create(void)
 {
     if (now.region != NULL)
         return;
-    if (pma_region_create(now.pool, 0, &now.region) < 0)
+    as_other(true);
+    int error = pma_region_create(now.pool, 0, &now.region);
+    as_other(false);
+    if (error < 0)
         explorer_fail("pma_region_create: %s", pma_error_detail());
-    now.table = pma_region_alloc(now.region, sizeof *now.table);
     now.after = (struct model){.there = 1};
     if (pma_root_set(now.pool, "region", pma_region_block(now.region)) < 0)
         explorer_fail("pma_root_set: %s", pma_error_detail());
 }
 
+/* By another thread than the one that links the block. */
+static void *allocate(size_t bytes)
+{
+    as_other(true);
+    void *block = pma_region_alloc(now.region, bytes);
+    as_other(false);
+    return block;
+}
+
+/* The table needs no publish: what a region hands out is durably zero. */
+static struct table *table(void)
+{
+    struct table *there = table_of(now.pool, pma_region_block(now.region));
+    return there != NULL ? there : allocate(sizeof *there);
+}
+
 static void add(unsigned slot, size_t bytes)
 {
-    struct content *block = now.region != NULL ? pma_region_alloc(now.region, bytes) : NULL;
+    struct table *its = now.region != NULL ? table() : NULL;
+    struct content *block = its != NULL ? allocate(bytes) : NULL;
     if (block == NULL)
         return;
     uint8_t version = now.before.version[slot] == 1 ? 2 : 1;
-    *block = (struct content){slot, version, check_of(slot, version)};
+    *block = content_of(slot, version);
     now.after.version[slot] = version;
-    pma_publish(now.pool, &now.table->slot[slot], block, sizeof *block);
+    pma_publish(now.pool, &its->slot[slot], block, sizeof *block);
 }
 
 static void destroy(void)
@@ -178,19 +194,29 @@ static void clear(pma_pool *pool)
         oracle_fail(ORACLE_ROOTS, "pma_root_set: %s", pma_error_detail());
 }
 
-static bool agrees(const struct model *model, const pma_pool *pool, const struct table *table)
+static bool agrees(const struct model *model, const pma_pool *pool, const struct directory *head)
 {
-    if (model->there != (table != NULL))
+    static const struct table empty;
+    if (model->there != (head != NULL))
         return false;
-    for (unsigned slot = 0; slot < SLOTS && table != NULL; slot++) {
-        const struct content *block = pma_direct(pool, table->slot[slot]);
-        uint64_t version = model->version[slot];
-        if (version == 0 ? block != NULL
-                         : block == NULL || block->slot != slot || block->version != version ||
-                               block->check != check_of(slot, version))
+    const struct table *table = head != NULL ? table_of(pool, head) : NULL;
+    if (table == NULL)
+        table = &empty;
+    for (unsigned slot = 0; slot < SLOTS; slot++)
+        if (!content_is(pma_direct(pool, table->slot[slot]), slot, model->version[slot]))
             return false;
-    }
     return true;
+}
+
+/* The head, further directories, and their chunks. */
+static void reach(pma_pool *pool, struct reached *its, const struct directory *directory)
+{
+    while (directory != NULL) {
+        oracle_reach(pool, its, directory, sizeof *directory, "the root, or the directory before");
+        for (unsigned i = 0; i < DIRECTORY_CHUNKS && directory->chunk[i] != 0; i++)
+            oracle_reach(pool, its, pma_direct(pool, directory->chunk[i]), CHUNK_BYTES - PAGE_BYTES, "a slot");
+        directory = pma_direct(pool, directory->more);
+    }
 }
 
 static void judge(unsigned level)
@@ -198,21 +224,17 @@ static void judge(unsigned level)
     static struct reached reached[LEVELS];
     struct reached *its = &reached[level];
     pma_pool *pool = oracle_open(level);
-    const pma_ptr *head = pma_root_get(pool, "region");
-    const struct table *table = NULL;
+    struct directory *head = pma_root_get(pool, "region");
+    pma_region *region;
     its->count = 0;
-    if (head != NULL) {
-        oracle_reach(pool, its, head, DIRECTORY_BYTES, "the root");
-        for (unsigned i = 0; i < CHUNKS_MAX && head[DIRECTORY_HEAD_WORDS + i] != 0; i++)
-            oracle_reach(pool, its, pma_direct(pool, head[DIRECTORY_HEAD_WORDS + i]), CHUNK_BYTES - PAGE_BYTES,
-                         "a slot");
-        table = table_of(pool, head);
-        if (table == NULL) {
-            oracle_fail(ORACLE_ROOTS, "the region was rooted without its first chunk");
-            oracle_pass(pool);
-        }
+    if (head != NULL && pma_region_open(pool, head, &region) < 0) {
+        oracle_fail(ORACLE_OPENS, "pma_region_open: %s", pma_error_detail());
+        oracle_pass(pool);
     }
-    if (!agrees(&now.before, pool, table) && !agrees(&now.after, pool, table))
+    if (head != NULL)
+        pma_region_close(region);
+    reach(pool, its, head);
+    if (!agrees(&now.before, pool, head) && !agrees(&now.after, pool, head))
         oracle_fail(ORACLE_ROOTS, "the region is neither as before nor as after");
     oracle_exact(pool, its);
     oracle_continue(pool, level, its, clear);
@@ -232,6 +254,12 @@ static uint64_t context(void)
     return number;
 }
 
+/* What was in the pages before must not shine through; more chunks than the head has room for. */
+static const uint8_t again[] = {OP_CREATE, OP_SMALL, OP_CHUNK, OP_DESTROY, OP_CREATE, OP_SMALL, OP_CHUNK, CASE_END};
+static const uint8_t directories[] = {OP_CREATE, OP_CHUNK, OP_CHUNK, OP_CHUNK,   OP_CLOSE,
+                                      OP_CHUNK,  OP_CRASH, OP_CHUNK, OP_DESTROY, CASE_END};
+static const uint8_t *const scripts[] = {again, directories, NULL};
+
 const struct workload workload_region = {
     .name = "region",
     .summary = "a region, made, filled and given back",
@@ -244,5 +272,6 @@ const struct workload workload_region = {
     .check = check,
     .operation_name = name,
     .context = context,
+    .scripts = scripts,
     .state = {&now, sizeof now},
 };

@@ -86,7 +86,7 @@ static struct content *new_block(unsigned kind, unsigned version)
         return NULL;
     if (kind == SLOT_PLAIN || kind == KIND_PAIR)
         memset(block, 0, bytes_of(kind, version));
-    fill(block, kind, version);
+    *block = content_of(kind, version);
     if (kind == SLOT_LEAF || kind == SLOT_LARGE)
         ((struct leaf *)(void *)block)->no_pointer = pma_ptr_of(small.pool, small.free_block);
     if (kind == SLOT_NODE || kind == KIND_PAIR) {

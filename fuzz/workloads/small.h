@@ -6,6 +6,7 @@
 #include "medium.h"
 #include "pool.h"
 #include "workload.h"
+#include "workloads/content.h"
 #include "workloads/oracle.h"
 
 #define LARGE_BYTES ((size_t)5 * PAGE_BYTES)
@@ -20,11 +21,7 @@ struct table {
     pma_ptr weak;
 };
 
-/* Whatever a slot leads to begins with this; its `check` ties the rest to it. */
-struct content {
-    uint64_t kind, version, check;
-};
-
+/* Whatever a slot leads to begins with a content. */
 struct node {
     struct content content;
     pma_ptr child;
@@ -71,29 +68,10 @@ extern struct small {
 
 enum { KIND_CHILD = SLOTS, KIND_PAIR };
 
-static inline uint64_t check_of(uint64_t kind, uint64_t version)
-{
-    return (kind * 31 + version + 1) * UINT64_C(0x9e3779b97f4a7c15);
-}
-
-static inline void fill(struct content *content, unsigned kind, unsigned version)
-{
-    content->kind = kind;
-    content->version = version;
-    content->check = check_of(kind, version);
-}
-
 static inline size_t bytes_of(unsigned kind, unsigned version)
 {
     static const size_t bytes[] = {64, 200, sizeof(struct node), LARGE_BYTES, 48, sizeof(struct pair)};
     return kind == SLOT_LARGE && version >= 2 ? HUGE_BYTES : bytes[kind];
-}
-
-/* What comes is done by another processor, whose flushes this one's fences do not cover; and what follows by this one again. */
-static inline void as_other(bool other)
-{
-    medium_settle();
-    medium_thread = other;
 }
 
 /* ---- the check ---- */

@@ -15,7 +15,7 @@ static void follow(pma_pool *pool, struct reached *reached, pma_ptr pointer, uns
 {
     const struct content *content = pma_direct(pool, pointer);
     oracle_reach(pool, reached, content, sizeof *content, "a slot");
-    if (content->kind > KIND_PAIR || content->check != check_of(content->kind, content->version)) {
+    if (content->kind > KIND_PAIR || !content_is_whole(content)) {
         oracle_fail(ORACLE_INTACT, "a reachable block is not whole: kind %llu, version %llu, check %#llx",
                     (unsigned long long)content->kind, (unsigned long long)content->version,
                     (unsigned long long)content->check);
@@ -144,7 +144,7 @@ static void reuse(pma_pool *pool, struct model *after)
     if (block == NULL)
         return;
     after->other = 1;
-    fill(block, KIND_CHILD, 0);
+    *block = content_of(KIND_CHILD, 0);
     pma_persist(pool, block, sizeof *block);
     if (pma_root_set(pool, OTHER, block) < 0)
         explorer_fail("pma_root_set: %s", pma_error_detail());

@@ -12,6 +12,7 @@
 #include "medium.h"
 #include "pool.h"
 #include "workload.h"
+#include "workloads/content.h"
 #include "workloads/oracle.h"
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,11 +27,6 @@
 struct table {
     pma_ptr own[THREADS_MAX][OWN];
     pma_ptr shared;
-};
-
-/* What every block begins with. */
-struct content {
-    uint64_t owner, version, check;
 };
 
 /* Versions of the blocks in the slots of one owner; 0: nothing. */
@@ -50,11 +46,6 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- blocks ---- */
 
-static uint64_t check_of(uint64_t owner, uint64_t version)
-{
-    return (owner * 64 + version + 1) * UINT64_C(0x9e3779b97f4a7c15);
-}
-
 static size_t bytes_of(unsigned version)
 {
     static const size_t bytes[] = {64, 200, 1000};
@@ -65,7 +56,7 @@ static struct content *new_block(unsigned owner, unsigned version)
 {
     struct content *block = pma_malloc_leaf(now.pool, bytes_of(version));
     if (block != NULL)
-        *block = (struct content){owner, version, check_of(owner, version)};
+        *block = content_of(owner, version);
     return block;
 }
 
@@ -208,10 +199,9 @@ static uint8_t follow(pma_pool *pool, struct reached *reached, pma_ptr pointer, 
         return 0;
     const struct content *content = pma_direct(pool, pointer);
     oracle_reach(pool, reached, content, sizeof *content, "a slot");
-    if (oracle_asks(ORACLE_INTACT) &&
-        (content->owner != owner || content->check != check_of(content->owner, content->version)))
+    if (oracle_asks(ORACLE_INTACT) && (content->kind != owner || !content_is_whole(content)))
         explorer_fail("a reachable block is not whole: owner %llu, version %llu, check %#llx",
-                      (unsigned long long)content->owner, (unsigned long long)content->version,
+                      (unsigned long long)content->kind, (unsigned long long)content->version,
                       (unsigned long long)content->check);
     return (uint8_t)content->version;
 }

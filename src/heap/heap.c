@@ -44,6 +44,8 @@ int heap_add_part(struct heap *heap, unsigned index, unsigned flags)
     part->first_page =
         (uint32_t)((uint64_t)(part->mapping.base + part->mapping.heap_offset - heap->pages) >> PAGE_SHIFT);
     part->page_limit = (uint32_t)(part->superblock.capacity_pages + part->superblock.reserve_pages);
+    lock_init(&part->resize_queue, LOCK_RESIZE_QUEUE);
+    lock_init(&part->resize_lock, LOCK_RESIZE);
     part->lists = reserve(sizeof *part->lists);
     if (part->lists == NULL)
         return pm_fail(PMA_ENOMEM, "no address space for the lists of %s", part->mapping.path);
@@ -108,6 +110,8 @@ void heap_drop_part(struct heap *heap, unsigned index)
     if (part->lists != NULL)
         munmap(part->lists, sizeof *part->lists);
     part->lists = NULL;
+    lock_destroy(&part->resize_queue);
+    lock_destroy(&part->resize_lock);
 }
 
 void heap_destroy(struct heap *heap)
@@ -271,23 +275,43 @@ static uint64_t growth_step(uint64_t pages, uint64_t need, uint64_t room, uint32
     return step < need || align > 1 ? need : step > room ? room : step;
 }
 
-int heap_grow(struct heap *heap, unsigned number, uint32_t pages, uint32_t align, bool internal)
+void heap_resize_begin(struct heap *heap, struct part *part)
 {
-    struct part *part = &heap->parts[number];
+    lock_release(&heap->pages_lock);
+    lock_acquire(&part->resize_queue);
+    lock_acquire(&part->resize_lock);
+    lock_release(&part->resize_queue);
+    lock_acquire(&heap->pages_lock);
+}
+
+void heap_resize_end(struct part *part)
+{
+    lock_release(&part->resize_lock);
+}
+
+static int grow(struct heap *heap, struct part *part, uint32_t pages, uint32_t align, bool internal)
+{
     struct page_heap *page_heap = &part->page_heap;
     uint64_t limit = internal ? part->page_limit : part->superblock.capacity_pages;
     uint64_t room = limit > page_heap->pages ? limit - page_heap->pages : 0;
     uint64_t need = pages_missing(page_heap, pages, align);
+    if (need == 0) /* somebody has given pages back meanwhile */
+        return 0;
     if (need > room)
         return pm_fail(PMA_ENOMEM, "the capacity of %s, %" PRIu64 " bytes, is used up: no run of %u pages left",
                        part->mapping.path, part->superblock.capacity_pages * PAGE_BYTES, pages);
     uint64_t step = growth_step(page_heap->pages, need, room, align);
     uint64_t first = page_heap->pages, backed = align > 1 && step > pages ? pages : step;
+    lock_release(&heap->pages_lock);
     int error = allocate_pages(part, first, step, backed);
     if (error == PMA_ENOSPC && step > need) {
         backed = step = need;
         error = allocate_pages(part, first, step, backed);
     }
+    if (error == 0)
+        mapping_populate(&part->mapping, &heap->pm, part->mapping.heap_offset + (first + step - backed) * PAGE_BYTES,
+                         backed * PAGE_BYTES, page_heap->prefault);
+    lock_acquire(&heap->pages_lock);
     if (error != 0)
         return error;
     clear_words(&heap->pm, part, first, step);
@@ -295,10 +319,18 @@ int heap_grow(struct heap *heap, unsigned number, uint32_t pages, uint32_t align
     superblock_commit(&heap->pm, part->mapping.base, &part->superblock);
     page_heap_extend(page_heap, (uint32_t)step);
     page_heap_has_storage(page_heap, (uint32_t)(first + step - backed), (uint32_t)backed);
-    mapping_populate(&part->mapping, &heap->pm, part->mapping.heap_offset + (first + step - backed) * PAGE_BYTES,
-                     backed * PAGE_BYTES, page_heap->prefault);
     atomic_fetch_add_explicit(&heap->growths, 1, memory_order_relaxed);
     return 0;
+}
+
+int heap_grow(struct heap *heap, unsigned number, uint32_t pages, uint32_t align, bool internal)
+{
+    struct part *part = &heap->parts[number];
+    uint32_t before = part->page_heap.pages;
+    heap_resize_begin(heap, part);
+    int error = part->page_heap.pages == before ? grow(heap, part, pages, align, internal) : 0;
+    heap_resize_end(part);
+    return error;
 }
 
 int heap_shrink(struct heap *heap, unsigned number, uint32_t pages)

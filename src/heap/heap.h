@@ -8,7 +8,8 @@
  *     ownership    (ownership.h)      atomics               whose bitmap it is, and how frees from elsewhere come home
  *     central      (central.h)        a lock per bin        spans that no thread owns
  *     span table   (span_table.h)     the pages lock        spans made and dissolved: the words on the medium
- *     page heap    (page_heap.h)      the pages lock        runs of pages; the file grows
+ *     page heap    (page_heap.h)      the pages lock        runs of pages
+ *     file         (heap_grow)        the resize lock       grows and shrinks, while others go on
  *
  * A pool has a part for each device or memory node, each in a file of its own, one behind the other in one range of addresses.
  * Pages are numbered through all of it: page p lies at pages + p * PAGE_BYTES, and belongs to the part with
@@ -59,11 +60,12 @@ struct part {
     struct mapping mapping;
     struct superblock superblock; /* as on the medium; changed under the pages lock */
     struct page_heap page_heap;
-    uint64_t *table;          /* span words of its pages */
-    struct part_lists *lists; /* central.h */
-    uint32_t first_page;      /* pool-wide number of its first page */
-    uint32_t page_limit;      /* pages of its capacity and reserve */
-    int node;                 /* of its memory; -1: unknown */
+    uint64_t *table;                       /* span words of its pages */
+    struct part_lists *lists;              /* central.h */
+    uint32_t first_page;                   /* pool-wide number of its first page */
+    uint32_t page_limit;                   /* pages of its capacity and reserve */
+    struct lock resize_queue, resize_lock; /* see heap_resize_begin */
+    int node;                              /* of its memory; -1: unknown */
     /* Of caches that are gone: see struct pma_part_stats; caches lock. */
     uint64_t mallocs, remote_mallocs, remote_frees, remote_free_bytes;
 };
@@ -168,6 +170,9 @@ static inline void heap_count(_Atomic uint64_t *counter, uint64_t pages)
 
 /* To be called on slow paths, without a lock and with nothing half done: tells whoever wants to know of the level. */
 void heap_level_crossed(struct heap *heap);
+/* Between them this thread allocates under a lock that a handler may want: it calls none before the second. */
+void heap_hold_level(void);
+void heap_let_go_of_level(struct heap *heap);
 void heap_capacity_changed(struct heap *heap); /* a part was added */
 static inline uint64_t heap_pages_used(const struct heap *heap)
 {
@@ -200,12 +205,19 @@ unsigned heap_bin(struct heap *heap, pma_type_id type, unsigned size_class);
 /* At open: numbers the typed bins as they were, so that their figures of all time go on; forgets what makes no sense. */
 void heap_restore_bins(struct heap *heap);
 
+/* One thread at a time changes the length of a part. It takes long, and is done without the pages lock, but for the moment in which
+ * the new length comes into force: others allocate meanwhile. Who waits here for its turn comes before one that has just had its
+ * own and comes back: that is what the queue is for. Both want the pages lock, and the first releases it in between. */
+void heap_resize_begin(struct heap *heap, struct part *part);
+void heap_resize_end(struct part *part);
+
 /* Appends to the part's file so that a run of `pages` fits, within the capacity (for internal spans: and the reserve). Wants
- * the pages lock. 0, PMA_ENOMEM (capacity), PMA_ENOSPC.
+ * the pages lock, and releases it in between: 0 is to look again, as others may have taken what was appended, or have grown the
+ * part before. PMA_ENOMEM (capacity), PMA_ENOSPC.
  *     1. storage for the span table and the heap pages     crash: a longer file, ignored
  *     2. superblock with the new size                      crash: as before, or grown */
 int heap_grow(struct heap *heap, unsigned number, uint32_t pages, uint32_t align, bool internal);
-/* Shortens the part's file by free pages at its end, to `pages`. Wants the pages lock.
+/* Shortens the part's file by free pages at its end, to `pages`. Wants the pages lock; between heap_resize_begin and its end, unless nobody else is there yet.
  *     1. superblock with the new size    crash: a longer file, adopted at open
  *     2. truncate */
 int heap_shrink(struct heap *heap, unsigned number, uint32_t pages);

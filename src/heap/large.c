@@ -33,10 +33,13 @@ int heap_take_pages(struct heap *heap, unsigned part, struct thread_cache *cache
         lock_acquire(&heap->pages_lock);
         error = take_or_dissolve(heap, part, pages, align, page);
     }
-    if (error != PMA_ENOMEM)
-        return error; /* had, or the device is full: a longer file would need as much storage */
-    error = heap_grow(heap, part, pages, align, internal);
-    return error != 0 ? error : take(heap, part, pages, align, page);
+    while (error == PMA_ENOMEM) { /* else had, or the device is full: a longer file would need as much storage */
+        error = heap_grow(heap, part, pages, align, internal);
+        if (error != 0)
+            return error;
+        error = take(heap, part, pages, align, page);
+    }
+    return error;
 }
 
 static void count(struct heap *heap, const struct span *span, bool allocated)

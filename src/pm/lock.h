@@ -9,19 +9,21 @@
 #include <pthread.h>
 
 enum lock_rank {
-    LOCK_POOLS,       /* the process's list of open pools */
-    LOCK_REGION,      /* one region: allocates under it */
-    LOCK_REGION_LIST, /* a pool's open regions */
-    LOCK_EXIT,        /* the end of a thread against the close of a pool */
-    LOCK_ROOTS,       /* root table of a pool */
-    LOCK_TYPES,       /* type table and the bin registry */
-    LOCK_LANE,        /* one publish lane */
-    LOCK_CACHES,      /* list of a pool's thread caches */
-    LOCK_PAGES,       /* runs of pages, span words, growth */
-    LOCK_CENTRAL,     /* spans of one bin that no thread owns */
-    LOCK_ARENA,       /* DRAM for descriptors */
-    LOCK_RECOVERY,    /* shared mark work */
-    LOCK_WATERMARK,   /* marks of a pool; no other is taken under it */
+    LOCK_POOLS,        /* the process's list of open pools */
+    LOCK_REGION,       /* one region: allocates under it */
+    LOCK_REGION_LIST,  /* the process's open regions */
+    LOCK_EXIT,         /* the end of a thread against the close of a pool */
+    LOCK_ROOTS,        /* root table of a pool */
+    LOCK_TYPES,        /* type table and the bin registry */
+    LOCK_LANE,         /* one publish lane */
+    LOCK_CACHES,       /* list of a pool's thread caches */
+    LOCK_RESIZE_QUEUE, /* who is to change the length of a part next */
+    LOCK_RESIZE,       /* the length of a part */
+    LOCK_PAGES,        /* runs of pages, span words */
+    LOCK_CENTRAL,      /* spans of one bin that no thread owns */
+    LOCK_ARENA,        /* DRAM for descriptors */
+    LOCK_RECOVERY,     /* shared mark work */
+    LOCK_WATERMARK,    /* marks of a pool; no other is taken under it */
     LOCK_RANKS
 };
 
