@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The heap, room by room: descriptors, spans and their words, central, thread cache; then all of it at once. */
+#include "child.h"
 #include "heap/central.h"
 #include "heap/ownership.h"
 #include "heap/span_table.h"
@@ -526,8 +527,60 @@ static void a_large_block_grows_and_shrinks_in_place(void)
     close_pool(pool);
 }
 
+struct grower {
+    pma_pool *pool;
+    _Atomic int listener; /* of its fallocate; 0: not yet */
+    _Atomic bool done;
+};
+
+static void *grow_slowly(void *arg)
+{
+    struct grower *grower = arg;
+    atomic_store(&grower->listener, suspend(SYS_fallocate));
+    CHECK(pma_malloc(grower->pool, 16 * MIB) != NULL);
+    atomic_store(&grower->done, true);
+    return NULL;
+}
+
+/* One thread's growth is held up in its fallocate: pages that are there already go to others meanwhile. A deadlock ends with
+ * the alarm. */
+static void others_while_one_grows(void *path)
+{
+    struct grower grower = {.pool = create_pool(path, 8 * MIB, 64 * MIB)};
+    struct seccomp_notif call;
+    pthread_t thread;
+    alarm(60);
+    CHECK(pthread_create(&thread, NULL, grow_slowly, &grower) == 0);
+    while (atomic_load(&grower.listener) == 0)
+        sched_yield();
+    if (grower.listener < 0) {
+        SKIP_TEST("system calls cannot be suspended here: %s", strerror(errno));
+        pthread_join(thread, NULL);
+        return;
+    }
+    CHECK(suspended(grower.listener, &call, 30000));
+    char *large = pma_malloc(grower.pool, 200000), *small = pma_malloc(grower.pool, 100);
+    CHECK(large != NULL && small != NULL);
+    pma_free(grower.pool, large);
+    CHECK(stats_of(grower.pool).pages_total == 8 * MIB / PAGE_BYTES);
+    CHECK(!atomic_load(&grower.done));
+    do
+        CHECK(go_on(grower.listener, &call));
+    while (suspended(grower.listener, &call, 100) || !atomic_load(&grower.done));
+    pthread_join(thread, NULL);
+    CHECK(stats_of(grower.pool).pages_total > 16 * MIB / PAGE_BYTES);
+    CHECK_HEAP(grower.pool);
+    close_pool(grower.pool);
+}
+
+static void a_part_grows_while_others_allocate(void)
+{
+    CHECK_CHILD(others_while_one_grows, (void *)(uintptr_t)scratch("growth"));
+}
+
 void heap_tests(CU_pSuite suite)
 {
+    CU_ADD_TEST(suite, a_part_grows_while_others_allocate);
     CU_ADD_TEST(suite, descriptors_are_apart_and_come_back_clean);
     CU_ADD_TEST(suite, a_span_has_its_word_as_long_as_it_lives);
     CU_ADD_TEST(suite, a_large_span_changes_its_length_and_bin);
