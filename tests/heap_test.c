@@ -29,7 +29,7 @@ static void descriptors_are_apart_and_come_back_clean(void)
     static struct span *spans[COUNT];
     struct arena arena;
     dice = random_of(__func__);
-    arena_init(&arena);
+    arena_init(&arena, -1);
     for (unsigned round = 0; round < 3; round++) {
         for (unsigned i = 0; i < COUNT; i++) {
             unsigned class = below(SIZE_CLASS_COUNT);

@@ -60,6 +60,7 @@ struct part {
     struct mapping mapping;
     struct superblock superblock; /* as on the medium; changed under the pages lock */
     struct page_heap page_heap;
+    struct arena arena;                    /* descriptors of its spans */
     uint64_t *table;                       /* span words of its pages */
     struct part_lists *lists;              /* central.h */
     uint32_t first_page;                   /* pool-wide number of its first page */
@@ -101,7 +102,6 @@ struct heap {
     enum pma_placement placement;
     _Atomic uint32_t turn; /* of the parts, when they are interleaved */
     struct lock pages_lock;
-    struct arena arena;
     struct lock types_lock;
     struct types types;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/span.h"
 #include "heap/size_class.h"
+#include "pm/topology.h"
 #include <string.h>
 #include <sys/mman.h>
 
@@ -53,9 +54,10 @@ static unsigned units_of(unsigned words)
     return (end + UNIT_BYTES - 1) / UNIT_BYTES;
 }
 
-void arena_init(struct arena *arena)
+void arena_init(struct arena *arena, int node)
 {
     memset(arena, 0, sizeof *arena);
+    arena->node = node;
     lock_init(&arena->lock, LOCK_ARENA);
 }
 
@@ -78,6 +80,7 @@ static bool new_chunk(struct arena *arena)
         return false;
     if (bytes >= CHUNK_HUGE)
         (void)madvise(fresh, bytes, MADV_HUGEPAGE); /* a hint */
+    topology_prefer(fresh, bytes, arena->node);
     struct arena_chunk *chunk = fresh;
     chunk->next = arena->chunks;
     chunk->bytes = bytes;

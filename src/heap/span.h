@@ -138,9 +138,10 @@ struct arena {
     char *chunk, *chunk_end;
     struct arena_chunk *chunks;
     _Atomic uint64_t bytes; /* mapped */
+    int node;               /* whose memory is preferred; -1: any */
 };
 
-void arena_init(struct arena *arena);
+void arena_init(struct arena *arena, int node);
 void arena_destroy(struct arena *arena);
 /* A descriptor for `blocks` blocks of a size class, all local and remote bits 0; NULL without memory. size_class 0: large. */
 struct span *arena_take(struct arena *arena, unsigned size_class);

@@ -83,7 +83,10 @@ static uint64_t metadata_bytes(struct heap *heap, uint64_t pages)
 {
     /* Tables that are indexed by page are touched only as far as the file reaches. */
     uint64_t per_page = sizeof *heap->page_map + sizeof(struct run_node);
-    return atomic_load(&heap->arena.bytes) + pages * per_page;
+    uint64_t bytes = pages * per_page;
+    for (unsigned part = 0; part < heap_parts(heap); part++)
+        bytes += atomic_load(&heap->parts[part].arena.bytes);
+    return bytes;
 }
 
 void stats_collect(struct heap *heap, struct pma_stats *stats)

@@ -14,7 +14,7 @@ int topology_processor(void);                  /* that this thread runs on now; 
 int topology_node_of_processor(int processor); /* -1 if unknown */
 /* As the firmware tells: 10 for a node itself, more for those further away; for a node that is unknown (-1), beyond all others. */
 int topology_distance(int from, int to);
-/* The pages of the range are to come from the node, if it has some. Nothing happens for a node that is unknown. */
+/* The whole pages of the range are to come from the node, if it has some. Nothing happens for a node that is unknown. */
 void topology_prefer(void *address, size_t length, int node);
 
 #endif

@@ -297,7 +297,7 @@ void __wrap_heap_destroy(struct heap *heap)
 {
     clear_bins(heap);
     clear_pages(heap);
-    note_descriptors(&heap->arena);
+    note_descriptors(&heap->parts[0].arena);
     __real_heap_destroy(heap);
 }
 
