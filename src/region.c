@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Regions: blocks are cut off chunks, which are large blocks, hence spans of their own. The head and further directories are small
- * blocks, scanned conservatively, that lead to the chunks:
+ * Regions: blocks are cut off chunks, which are large blocks, hence spans of their own. The head and further directories are
+ * small blocks, scanned conservatively, that lead to the chunks:
  *
  *     head --slot--> chunk        head --more--> directory --more--> directory ...
  *          --slot--> chunk                           --slot--> chunk
