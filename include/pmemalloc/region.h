@@ -2,10 +2,10 @@
 /*
  * pmemalloc/region.h: the blocks of one tenant, or of one request, in pages of their own. Include <pmemalloc.h>.
  *
- * Blocks of a region are not freed one by one: all of them are given back, pages included, by one pma_region_destroy, whose cost
- * is that of the pages and not of the blocks. A region is a block of the pool as far as recovery is concerned: if a root reaches
- * its head (pma_region_block), the region and all its blocks survive, whether anything leads to them or not; if none does, it is
- * gone as a whole after a crash.
+ * Blocks of a region are not freed one by one (pma_free refuses them): all of them are given back, pages included, by one
+ * pma_region_destroy, whose cost is that of the pages and not of the blocks. A region is a block of the pool as far as
+ * recovery is concerned: if a root reaches its head (pma_region_block), the region and all its blocks survive, whether
+ * anything leads to them or not; if none does, it is gone as a whole after a crash.
  *
  *     pma_region *tenant;
  *     pma_region_create(pool, 0, &tenant);
