@@ -36,11 +36,10 @@ static void descriptors_are_apart_and_come_back_clean(void)
             struct span *span = spans[i] = arena_take(&arena, class);
             if (!CHECK(span != NULL))
                 return;
-            const char *end = (const char *)(span_remote(span) + span->words);
-            CU_ASSERT_TRUE((uintptr_t)span % 128 == 0 && end <= (const char *)span + span->units * 128u);
-            CU_ASSERT_TRUE(span->words == 1 ? span_remote(span) == &span->remote_only
-                                            : span_remote(span) >= span->bits + span->words &&
-                                                  (uintptr_t)span_remote(span) % 64 == 0);
+            const _Atomic uint64_t *remote = span_remote(span);
+            CU_ASSERT_TRUE((uintptr_t)span % SPAN_ALIGN == 0 && remote >= span->bits + span->words);
+            CU_ASSERT_TRUE(span->words <= SPAN_WORDS_INSIDE ? remote == span->bits + SPAN_WORDS_INSIDE
+                                                            : (uintptr_t)remote % 64 == 0);
             CU_ASSERT_TRUE(span->blocks == (class != 0 ? size_classes[class].blocks : 1));
             CU_ASSERT_TRUE(span_count_free(span) == 0);
             for (unsigned k = 0; k < span->words; k++) {

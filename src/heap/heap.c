@@ -59,7 +59,7 @@ int heap_add_part(struct heap *heap, unsigned index, unsigned flags)
     /* What describes the part is on its node as well, where its threads look it up. */
     topology_prefer(heap->page_map + part->first_page, part->page_limit * sizeof *heap->page_map, part->node);
     if (error == 0)
-        topology_prefer(part->page_heap.nodes, part->page_limit * sizeof *part->page_heap.nodes, part->node);
+        topology_prefer(part->page_heap.nodes, page_heap_node_bytes(&part->page_heap), part->node);
     return error;
 }
 

@@ -195,7 +195,8 @@ static struct span *next_in_part(const struct heap *heap, const struct part *par
             fetch_ahead(heap, span, end);
             return span;
         }
-        *page += part->page_heap.nodes[*page - part->first_page].pages;
+        uint32_t free = page_heap_free_from(&part->page_heap, *page - part->first_page);
+        *page += free != 0 ? free : 1; /* no span covers the shutdown image while it is written */
     }
     return NULL;
 }
