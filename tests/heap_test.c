@@ -8,6 +8,8 @@
 #include "pm/thread.h"
 #include "stress.h"
 #include "suites.h"
+#include <sys/mman.h>
+#include <unistd.h>
 
 static struct random dice;
 
@@ -55,6 +57,33 @@ static void descriptors_are_apart_and_come_back_clean(void)
         }
         CHECK(own);
     }
+    arena_destroy(&arena);
+}
+
+static bool is_resident(const void *address)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    unsigned char resident = 0;
+    CHECK(mincore((void *)((uintptr_t)address / page * page), 1, &resident) == 0);
+    return (resident & 1) != 0;
+}
+
+static void remote_words_take_no_memory_before_they_are_set(void)
+{
+    struct arena arena;
+    arena_init(&arena, -1);
+    struct span *span = NULL, *last = NULL;
+    for (unsigned i = 0; i < 10; i++) {
+        last = span;
+        span = arena_take(&arena, size_class_of(64));
+        if (!CHECK(span != NULL))
+            return;
+        atomic_store(&span->bits[0], 1);
+    }
+    CHECK(is_resident(span) && !is_resident(span_remote(span)));
+    CHECK((uintptr_t)span - (uintptr_t)last == 64 + 1024 / 8);
+    atomic_fetch_or(&span_remote(span)[0], 1);
+    CHECK(is_resident(span_remote(span)));
     arena_destroy(&arena);
 }
 
@@ -581,6 +610,7 @@ void heap_tests(CU_pSuite suite)
 {
     CU_ADD_TEST(suite, a_part_grows_while_others_allocate);
     CU_ADD_TEST(suite, descriptors_are_apart_and_come_back_clean);
+    CU_ADD_TEST(suite, remote_words_take_no_memory_before_they_are_set);
     CU_ADD_TEST(suite, a_span_has_its_word_as_long_as_it_lives);
     CU_ADD_TEST(suite, a_large_span_changes_its_length_and_bin);
     CU_ADD_TEST(suite, central_hands_out_the_fullest_first);

@@ -123,7 +123,7 @@ struct span *arena_take(struct arena *arena, unsigned size_class)
     span->blocks = (uint16_t)blocks;
     span->words = (uint8_t)words;
     span->size_class = (uint8_t)size_class;
-    span->block_bytes = (uint16_t)class->bytes;
+    span->block_bytes = (uint16_t) class->bytes;
     span->used = 0;
     span->cursor = 0;
     span->place = PLACE_NONE;
