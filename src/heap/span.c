@@ -5,8 +5,8 @@
 #include <sys/mman.h>
 
 #define LINE SPAN_ALIGN
-/* A chunk has room for an eighth of the descriptors that there are, so that there is little slack. The least holds those of
- * some 40 MiB of 64-byte blocks; from the size of a huge page on, chunks ask for such: a page fault costs more than what it
+/* Half a chunk is an eighth of what there is, so that there is little slack. The least holds the descriptors of some 40 MiB
+ * of 64-byte blocks; from the size of a huge page on, chunks ask for such: a page fault costs more than what it
  * maps is used. Remote words never get huge pages: one of them would take 2 MiB. */
 #define CHUNK_DIVISOR 8u
 #define CHUNK_MIN ((size_t)128 << 10)
@@ -68,7 +68,7 @@ void arena_destroy(struct arena *arena)
 
 static bool new_chunk(struct arena *arena)
 {
-    size_t half = atomic_load_explicit(&arena->bytes, memory_order_relaxed) / 2 / CHUNK_DIVISOR / CHUNK_MIN * CHUNK_MIN;
+    size_t half = atomic_load_explicit(&arena->bytes, memory_order_relaxed) / CHUNK_DIVISOR / CHUNK_MIN * CHUNK_MIN;
     half = half < CHUNK_MIN ? CHUNK_MIN : half > CHUNK_MAX ? CHUNK_MAX : half;
     char *fresh = mmap(NULL, 2 * half, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (fresh == MAP_FAILED)
@@ -83,7 +83,7 @@ static bool new_chunk(struct arena *arena)
     arena->chunks = chunk;
     arena->chunk = fresh + sizeof *chunk;
     arena->chunk_end = arena->remote = fresh + half;
-    atomic_fetch_add_explicit(&arena->bytes, 2 * half, memory_order_relaxed);
+    atomic_fetch_add_explicit(&arena->bytes, half, memory_order_relaxed);
     return true;
 }
 
@@ -98,6 +98,7 @@ static struct span *carve(struct arena *arena, unsigned shape)
     if (shape > 1) {
         span->remote_at = (uint32_t)(arena->remote - (char *)span);
         arena->remote += bytes - sizeof *span;
+        atomic_fetch_add_explicit(&arena->bytes, bytes - sizeof *span, memory_order_relaxed);
     }
     return span;
 }

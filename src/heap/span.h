@@ -126,8 +126,8 @@ static inline unsigned page_map_bin(uintptr_t entry)
 
 /*
  * Most spans are never freed into by another thread. So the remote words of a descriptor are not beside it but in the second
- * half of its chunk, where they take no memory until the first such free stores into them: there is nothing to be
- * allocated by a free, which could not fail. Up to SPAN_WORDS_INSIDE of them fit into the line of the local ones.
+ * half of its chunk, where they take no memory until the first such free stores into them: a free has nothing to allocate, as
+ * it could not fail. Up to SPAN_WORDS_INSIDE of them fit into the line of the local ones.
  *
  *     shape 0    large block         64 bytes
  *     shape 1    up to 4 words       64 + 4 * 8 local + 4 * 8 remote = 128 bytes
@@ -144,7 +144,7 @@ struct arena {
     char *chunk, *chunk_end; /* what is left for descriptors in the newest chunk */
     char *remote;            /* and where the next remote words go */
     struct arena_chunk *chunks;
-    _Atomic uint64_t bytes; /* mapped */
+    _Atomic uint64_t bytes; /* mapped for descriptors, or handed out as remote words */
     int node;               /* whose memory is preferred; -1: any */
 };
 
