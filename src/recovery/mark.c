@@ -73,7 +73,7 @@ struct worker {
     char *held; /* the newest grey address, which would be on top of the stack; NULL: none */
     struct found fifo[FIFO_ITEMS];
     unsigned fifo_first, fifo_count;
-    /* The span that was found last, and the addresses that it covers. */
+    /* The span of the last block that was visited alone, and the addresses that it covers. */
     struct span *near;
     uintptr_t near_start;
     uint64_t near_bytes;
@@ -141,8 +141,9 @@ static bool locate(const struct heap *heap, const char *address, struct span **s
     return *span != NULL && block_around(*span, address, index);
 }
 
-/* The same for a worker, which mostly stays in a span for a while: neither page map nor descriptor is to be waited for then. */
-static bool find(struct worker *worker, const char *address, struct found *found)
+/* The same for the next node of a list, which mostly is in the span of the one before: neither page map nor descriptor is to be
+ * waited for then. Where addresses are scattered, looking there first would only cost. */
+static bool find_near(struct worker *worker, const char *address, struct found *found)
 {
     if ((uintptr_t)address - worker->near_start >= worker->near_bytes) {
         struct span *span = span_with_blocks(worker->marking->heap, address);
@@ -276,7 +277,7 @@ static void visit(struct worker *worker, struct found found, char *start)
 static void visit_piece(struct worker *worker, struct item item)
 {
     struct found found;
-    if (!find(worker, item.address, &found))
+    if (!locate(worker->marking->heap, item.address, &found.span, &found.index))
         return;
     const struct span *span = found.span;
     char *start = start_of(found);
@@ -291,7 +292,7 @@ static void visit_only(struct worker *worker, char *address)
 {
     struct found found;
     __builtin_prefetch(address); /* beside the misses of page map, descriptor and mark bit */
-    if (!find(worker, address, &found))
+    if (!find_near(worker, address, &found))
         return;
     char *start = start_of(found);
     if (__builtin_expect(start == address, 1)) {
@@ -306,7 +307,7 @@ static void visit_only(struct worker *worker, char *address)
 static void enter(struct worker *worker, const char *address)
 {
     struct found *found = &worker->fifo[(worker->fifo_first + worker->fifo_count) % FIFO_ITEMS];
-    if (!find(worker, address, found))
+    if (!locate(worker->marking->heap, address, &found->span, &found->index))
         return;
     __builtin_prefetch(&found->span->bits[found->index / 64]);
     if (found->span->type != PMA_TYPE_LEAF)
