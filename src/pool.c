@@ -5,11 +5,13 @@
  * open     1. the heap is rebuilt in DRAM (a dirty pool: rebuild.h lists the idempotent writes)
  *          2. superblocks: dirty (pool.h)                           crash before: clean, images intact; after: dirty
  *          3. the images' spans are dissolved, pages beyond the capacity given back
+ *          4. free pages that are known to be bad become bad spans (span_table.h)      crash: dirty
  * close    1. caches drained, empty spans dissolved                 crash: dirty
  *          2. images written (rebuild.h), one fence                 crash: dirty
  *          3. superblocks: clean, naming the images (pool.h)        crash before: dirty; after: clean
  */
 #include "pool.h"
+#include "heap/bad_pages.h"
 #include "heap/large.h"
 #include "heap/span_table.h"
 #include "heap/thread_cache.h"
@@ -312,6 +314,29 @@ static void give_back_reserve(struct heap *heap)
     lock_release(&heap->pages_lock);
 }
 
+/* What the kernel knows of the pool's files. Where it knows nothing, or does not tell, there is nothing to be done. */
+static int learn_bad_pages(struct heap *heap)
+{
+    int error = 0;
+    for (unsigned number = 0; number < heap_parts(heap) && error == 0; number++) {
+        struct part *part = &heap->parts[number];
+        struct bad_blocks list;
+        bad_blocks_read(&list, &part->mapping, bad_blocks_sysfs);
+        if (list.unknown == NULL)
+            error = bad_pages_learn(part, &list, 0, part->superblock.heap_pages);
+        bad_blocks_free(&list);
+    }
+    return error;
+}
+
+static void quarantine(struct heap *heap)
+{
+    lock_acquire(&heap->pages_lock);
+    for (unsigned part = 0; part < heap_parts(heap); part++)
+        bad_pages_quarantine(heap, &heap->parts[part]);
+    lock_release(&heap->pages_lock);
+}
+
 static int open_pool(struct pma_pool *pool, const struct pma_options *options)
 {
     struct heap *heap = &pool->heap;
@@ -328,11 +353,15 @@ static int open_pool(struct pma_pool *pool, const struct pma_options *options)
                                     superblock->heap_offset + ((uint64_t)heap->page_limit << PAGE_SHIFT));
     if (error == 0)
         error = guard_check(&pool->guard);
+    if (error == 0 && !heap->parts[0].mapping.read_only)
+        error = learn_bad_pages(heap);
     if (error == 0)
         error =
             rebuild_heap(pool, options, superblock->state != STATE_CLEAN || (options->flags & PMA_FORCE_RECOVERY) != 0);
     if (error == 0)
         give_back_reserve(heap);
+    if (error == 0)
+        quarantine(heap);
     for (unsigned part = 0; part < heap_parts(heap) && error == 0 && heap->parts[0].mapping.read_only; part++)
         error = mapping_seal(&heap->parts[part].mapping);
     if (error != 0 || heap->parts[0].mapping.read_only)
@@ -341,11 +370,23 @@ static int open_pool(struct pma_pool *pool, const struct pma_options *options)
     return pool_writable(pool);
 }
 
+static void populate_pages(struct heap *heap, const struct part *part, uint32_t from, uint32_t to)
+{
+    if (from < to)
+        mapping_populate(&part->mapping, &heap->pm, part->mapping.heap_offset + (uint64_t)from * PAGE_BYTES,
+                         (uint64_t)(to - from) * PAGE_BYTES, true);
+}
+
+/* Around what is bad: the kernel would stop there. */
 static void populate(struct heap *heap)
 {
-    for (unsigned part = 0; part < heap_parts(heap); part++)
-        mapping_populate(&heap->parts[part].mapping, &heap->pm, heap->parts[part].superblock.heap_offset,
-                         heap->parts[part].superblock.heap_pages * PAGE_BYTES, true);
+    for (unsigned i = 0; i < heap_parts(heap); i++) {
+        const struct part *part = &heap->parts[i];
+        uint32_t at = 0, end = part->page_heap.pages, first, pages;
+        for (; bad_pages_next(part, at, end, &first, &pages); at = first + pages)
+            populate_pages(heap, part, at, first);
+        populate_pages(heap, part, at, end);
+    }
 }
 
 int pma_open(const char *path, const struct pma_options *given, pma_pool **out)
@@ -392,6 +433,7 @@ static int write_clean_state(struct heap *heap)
 {
     lock_acquire(&heap->pages_lock);
     span_dissolve_all_kept(heap);
+    bad_pages_give_back(heap);
     int error = write_images(heap);
     if (error == 0) {
         live_flush(&heap->pm, heap->base, atomic_load(&heap->bin_count));

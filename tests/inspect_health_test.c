@@ -1,59 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pmemalloc-inspect health, over a sysfs of the test's own. Part of inspect_tests. */
+#include "bad_medium.h"
 #include "inspect.h"
 #include "media/format.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
-#include <linux/fiemap.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <unistd.h>
 
 void inspect_add_health_tests(CU_pSuite suite);
-
-static void make_directories(char *path)
-{
-    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        mkdir(path, 0755);
-        *slash = '/';
-    }
-}
-
-/* A file of the sysfs at `root`, with the directories above it. */
-static void put(const char *root, const char *name, const char *content)
-{
-    char path[300];
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    make_directories(path);
-    CHECK(write_file(path, content, strlen(content)));
-}
-
-/* The directory of the device that the file is on. */
-static void device_of(const char *path, char *name, size_t room)
-{
-    struct stat status = {0};
-    CHECK_EQUAL(stat(path, &status), 0);
-    snprintf(name, room, "dev/block/%u:%u", major(status.st_dev), minor(status.st_dev));
-}
-
-/* Where on the device the byte of the file is; 0 where the file system does not tell. */
-static uint64_t physical_of(const char *path, uint64_t offset)
-{
-    union {
-        struct fiemap map;
-        char room[sizeof(struct fiemap) + sizeof(struct fiemap_extent)];
-    } asked = {.map = {.fm_start = offset, .fm_length = 1, .fm_flags = FIEMAP_FLAG_SYNC, .fm_extent_count = 1}};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool told = fd >= 0 && ioctl(fd, FS_IOC_FIEMAP, &asked.map) == 0 && asked.map.fm_mapped_extents == 1;
-    if (fd >= 0)
-        close(fd);
-    const struct fiemap_extent *extent = (const void *)(asked.room + sizeof(struct fiemap));
-    return told ? extent->fe_physical + (offset - extent->fe_logical) : 0;
-}
 
 static void counters_and_what_is_unknown(void)
 {
@@ -62,7 +15,7 @@ static void counters_and_what_is_unknown(void)
         return;
     const char *path = clean_orders_pool("healthy", 10), *root = scratch("sysfs-counters");
     char device[64], name[128];
-    device_of(path, device, sizeof device);
+    sysfs_device_of_file(path, device, sizeof device);
     INSPECT(&result, "health", "--json", "--sysfs", root, path);
     CHECK_EQUAL(result.status, 0);
     CHECK_EQUAL(json_at(&result, "pool"), 1);
@@ -70,13 +23,13 @@ static void counters_and_what_is_unknown(void)
     CHECK(!json_has(&result, "node") && !json_has(&result, "bad_blocks"));
     result_free(&result);
     snprintf(name, sizeof name, "%s/device/numa_node", device);
-    put(root, name, "3\n");
-    put(root, "bus/nd/devices/nmem0/nfit/flags", "save_fail\n");
-    put(root, "bus/nd/devices/nmem0/nfit/dirty_shutdown", "7\n");
-    put(root, "bus/nd/devices/nmem1/nfit/flags", "\n");
-    put(root, "bus/nd/devices/nmem2/security", "disabled\n");
-    put(root, "devices/system/edac/mc/mc0/ce_count", "5\n");
-    put(root, "devices/system/edac/mc/mc0/ue_count", "2\n");
+    sysfs_put(root, name, "3\n");
+    sysfs_put(root, "bus/nd/devices/nmem0/nfit/flags", "save_fail\n");
+    sysfs_put(root, "bus/nd/devices/nmem0/nfit/dirty_shutdown", "7\n");
+    sysfs_put(root, "bus/nd/devices/nmem1/nfit/flags", "\n");
+    sysfs_put(root, "bus/nd/devices/nmem2/security", "disabled\n");
+    sysfs_put(root, "devices/system/edac/mc/mc0/ce_count", "5\n");
+    sysfs_put(root, "devices/system/edac/mc/mc0/ue_count", "2\n");
     INSPECT(&result, "health", "--json", "--sysfs", root, path);
     CHECK_EQUAL(result.status, 0);
     CHECK_EQUAL(json_at(&result, "node"), 3);
@@ -108,15 +61,15 @@ static void bad_blocks_are_named_by_file_offset(void)
     for (unsigned partition = 0; partition < 2; partition++) {
         const char *root = scratch(partition == 0 ? "sysfs-disk" : "sysfs-partition");
         char device[64], name[128], list[128];
-        device_of(path, device, sizeof device);
+        sysfs_device_of_file(path, device, sizeof device);
         uint64_t shift = partition == 0 ? 0 : 100, first = roots < table ? roots : table;
         uint64_t last = roots < table ? table : roots;
         snprintf(list, sizeof list, "%" PRIu64 " 8\n%" PRIu64 " 1\n", first / 512 + shift, last / 512 + shift);
         snprintf(name, sizeof name, "%s/start", device);
         if (partition != 0)
-            put(root, name, "100\n");
+            sysfs_put(root, name, "100\n");
         snprintf(name, sizeof name, "%s/badblocks", device);
-        put(root, partition != 0 ? "dev/block/badblocks" : name, list);
+        sysfs_put(root, partition != 0 ? "dev/block/badblocks" : name, list);
         INSPECT(&result, "health", "--json", "--sysfs", root, path);
         CHECK_EQUAL(result.status, 1);
         CHECK_EQUAL(json_at(&result, "bad_bytes_on_device"), 9 * 512);

@@ -38,6 +38,7 @@ static const struct {
     {"parts", parts_tests},
     {"region", region_tests},
     {"guard", guard_tests},
+    {"bad_pages", bad_pages_tests},
     {"watermark", watermark_tests},
     {"recovery", recovery_tests},
     {"crash", crash_tests},

@@ -25,6 +25,7 @@ void full_device_tests(CU_pSuite suite);
 void parts_tests(CU_pSuite suite);
 void region_tests(CU_pSuite suite);
 void guard_tests(CU_pSuite suite);
+void bad_pages_tests(CU_pSuite suite);
 void watermark_tests(CU_pSuite suite);
 void recovery_tests(CU_pSuite suite);
 void crash_tests(CU_pSuite suite);

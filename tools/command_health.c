@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* pmemalloc-inspect health FILE */
-#include "badblocks.h"
 #include "command.h"
 #include "json.h"
 #include "media/superblock.h"
-#include "sysfs.h"
+#include "pm/badblocks.h"
+#include "pm/sysfs.h"
 #include "table.h"
 #include <glob.h>
 #include <inttypes.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/heap.h"
+#include "heap/bad_pages.h"
 #include "heap/central.h"
 #include "heap/thread_cache.h"
 #include "pm/error.h"
@@ -113,6 +114,7 @@ void heap_drop_part(struct heap *heap, unsigned index)
     struct part *part = &heap->parts[index];
     page_heap_destroy(&part->page_heap);
     arena_destroy(&part->arena);
+    bad_pages_forget(part);
     if (part->lists != NULL)
         munmap(part->lists, sizeof *part->lists);
     part->lists = NULL;

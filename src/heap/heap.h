@@ -37,6 +37,7 @@
 struct thread_cache;
 struct central;
 struct part_lists;
+struct bad_pages;
 
 #define BIN_CONSERVATIVE 0u
 #define BIN_LEAF SIZE_CLASS_COUNT
@@ -63,6 +64,7 @@ struct part {
     struct arena arena;                    /* descriptors of its spans */
     uint64_t *table;                       /* span words of its pages */
     struct part_lists *lists;              /* central.h */
+    struct bad_pages *bad;                 /* bad_pages.h; NULL: none are known. Pages lock */
     uint32_t first_page;                   /* pool-wide number of its first page */
     uint32_t page_limit;                   /* pages of its capacity and reserve */
     struct lock resize_queue, resize_lock; /* see heap_resize_begin */

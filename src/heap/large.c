@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/large.h"
+#include "heap/bad_pages.h"
 #include "heap/central.h"
 #include "heap/misuse.h"
 #include "heap/span_table.h"
@@ -144,7 +145,7 @@ void large_free(struct heap *heap, struct span *span, const void *block)
         atomic_store(&span->owner, OWNER_DEAD);
         heap_count(&heap->used_large, -(uint64_t)span->pages);
         count(heap, span, false);
-        if (span->pages <= LARGE_KEPT_PAGES) {
+        if (span->pages <= LARGE_KEPT_PAGES && !bad_pages_in(heap, span)) {
             struct part_lists *lists = heap->parts[atomic_load_explicit(&span->part, memory_order_relaxed)].lists;
             span->next = lists->large_kept[span->pages];
             lists->large_kept[span->pages] = span;

@@ -320,6 +320,17 @@ int page_heap_take_at(struct page_heap *heap, uint32_t page, uint32_t pages)
     return error;
 }
 
+uint32_t page_heap_withdraw(struct page_heap *heap, uint32_t page, uint32_t pages)
+{
+    uint32_t run = run_of(heap, page);
+    if (run == RUN_NONE)
+        return 0;
+    uint32_t left = end_of(heap, run) - page;
+    pages = pages < left ? pages : left;
+    cut_out(heap, run, page, pages);
+    return pages;
+}
+
 void page_heap_give(struct page_heap *heap, uint32_t page, uint32_t pages)
 {
     uint32_t last = page > 0 && page_is_free(heap, page - 1) ? run_of(heap, page - 1) : RUN_NONE;

@@ -63,6 +63,8 @@ static inline size_t page_heap_node_bytes(const struct page_heap *heap)
 int page_heap_take(struct page_heap *heap, uint32_t pages, uint32_t align, uint32_t *page);
 /* Takes exactly [page, page + pages), if it is free and has or gets storage. */
 int page_heap_take_at(struct page_heap *heap, uint32_t page, uint32_t pages);
+/* Takes the free pages of [page, page + pages) from `page` on, with or without storage; how many, 0: that one is not free. */
+uint32_t page_heap_withdraw(struct page_heap *heap, uint32_t page, uint32_t pages);
 /* Gives a run back. Its page map entries are 0 already. */
 void page_heap_give(struct page_heap *heap, uint32_t page, uint32_t pages);
 /* While the heap is rebuilt, in ascending order: [0, pages) of the file, of which this run is free. */

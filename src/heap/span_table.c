@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/span_table.h"
+#include "heap/bad_pages.h"
 #include "heap/central.h"
 #include <string.h>
 
@@ -29,10 +30,19 @@ static void unmap_pages(struct heap *heap, uint32_t page, uint32_t pages)
         atomic_store_explicit(&heap->page_map[page + i], 0, memory_order_release);
 }
 
+/* To the page heap, but for those that are known to be bad. */
 static void give_pages(struct heap *heap, uint32_t page, uint32_t pages)
 {
     struct part *part = &heap->parts[heap_part_of_page(heap, page)];
-    page_heap_give(&part->page_heap, page - part->first_page, pages);
+    uint32_t at = page - part->first_page, end = at + pages, first, bad;
+    while (bad_pages_next(part, at, end, &first, &bad)) {
+        span_make_bad(heap, part->first_page + first, bad);
+        if (first > at)
+            page_heap_give(&part->page_heap, at, first - at);
+        at = first + bad;
+    }
+    if (end > at)
+        page_heap_give(&part->page_heap, at, end - at);
 }
 
 struct span *span_restore(struct heap *heap, unsigned bin, uint32_t page, const struct span_word *word)
@@ -78,6 +88,17 @@ struct span *span_make(struct heap *heap, unsigned bin, uint32_t page, uint32_t 
         atomic_fetch_add_explicit(&heap->used_pages, pages, memory_order_relaxed);
     pm_publish8(&heap->pm, heap_word(heap, page), word_of(span));
     return span;
+}
+
+void span_make_bad(struct heap *heap, uint32_t page, uint32_t pages)
+{
+    struct span_word word = {SPAN_BAD, 0, PMA_TYPE_CONSERVATIVE, pages};
+    bad_pages_provide(&heap->parts[heap_part_of_page(heap, page)]);
+    struct span *span = span_restore(heap, BIN_CONSERVATIVE, page, &word);
+    if (span == NULL) /* it was provided for */
+        return;
+    atomic_fetch_add_explicit(&heap->used_pages, pages, memory_order_relaxed);
+    pm_publish8(&heap->pm, heap_word(heap, page), word_of(span));
 }
 
 uint32_t span_dissolve(struct heap *heap, struct span *list)

@@ -13,6 +13,10 @@
  * Resizing a large span in place:
  *     growing: the pages behind it are taken; the word with the new length, persist; then used
  *     shrinking: the word with the new length, persist; then the tail goes to the page heap (its words are 0: R3)
+ * Setting bad pages aside, which were free or come from a span that was dissolved or shrunk (bad_pages.h):
+ *     1. pages whose words are durably 0                         crash: free pages
+ *     2. the word of a bad span, persist                         crash: free pages, or a bad span
+ *     3. only now is anything handed out that lies beside them
  *
  * All functions want the pages lock.
  */
@@ -24,7 +28,9 @@
 /* A durable span of the bin over pages that were taken from the page heap; owner OWNER_DEAD, all local bits set (small).
  * NULL without DRAM: the pages are given back. */
 struct span *span_make(struct heap *heap, unsigned bin, uint32_t page, uint32_t pages);
-/* The same for a word that is on the medium already: when the heap is rebuilt. All bits 0. Does not touch the page heap. */
+/* A durable bad span over pages that were withdrawn from the page heap, or did not come to it; bad_pages_learn knows them. */
+void span_make_bad(struct heap *heap, uint32_t page, uint32_t pages);
+/* As span_make for a word that is on the medium already: when the heap is rebuilt. All bits 0. Does not touch the page heap. */
 struct span *span_restore(struct heap *heap, unsigned bin, uint32_t page, const struct span_word *word);
 
 /* Dissolves a list (by next) of spans; gives their descriptors back. Returns the pages. */

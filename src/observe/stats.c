@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "observe/stats.h"
+#include "heap/bad_pages.h"
 #include "heap/cache_figures.h"
 #include "heap/central.h"
 #include "heap/span_table.h"
@@ -141,6 +142,7 @@ void stats_recount(struct heap *heap, uint64_t *objects, uint64_t *bytes)
         objects[bin] += used;
         bytes[bin] += used * (span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES);
     }
+    bad_pages_leave_out_withheld(heap, objects, bytes);
     for (unsigned bin = 0; bin < atomic_load(&heap->bin_count); bin++) {
         uint64_t held = caches_hold(heap, bin);
         objects[bin] -= held;

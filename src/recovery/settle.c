@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "heap/bad_pages.h"
 #include "heap/central.h"
 #include "heap/span_table.h"
 #include "pm/error.h"
@@ -26,7 +27,7 @@ static bool place_span(struct heap *heap, struct span *span, uint32_t *in_use)
         *in_use = turn_around(span);
         if (*in_use == 0)
             return false;
-        if (*in_use < span->blocks)
+        if (*in_use + bad_pages_withhold(heap, span) < span->blocks)
             central_put(heap, span);
         else
             atomic_store(&span->owner, OWNER_FULL);
@@ -109,11 +110,11 @@ void settle(struct rebuild *rebuild)
         }
         rebuild_tell(rebuild, PMA_PHASE_SWEEP, page, heap_end(heap));
     }
-    lock_acquire(&heap->pages_lock);
-    span_dissolve(heap, dead);
-    lock_release(&heap->pages_lock);
     atomic_store_explicit(&heap->used_pages, used, memory_order_relaxed);
     atomic_store_explicit(&heap->used_large, used_large, memory_order_relaxed);
+    lock_acquire(&heap->pages_lock);
+    span_dissolve(heap, dead); /* counts the bad pages that it finds as used */
+    lock_release(&heap->pages_lock);
     settle_figures(heap, rebuild->objects, rebuild->bytes);
     heap->settled = true;
     rebuild_tell(rebuild, PMA_PHASE_SWEEP, heap_end(heap), heap_end(heap));

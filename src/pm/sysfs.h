@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Small files of sysfs, below a root that may be a copy of it. */
-#ifndef TOOLS_SYSFS_H
-#define TOOLS_SYSFS_H
+#ifndef PM_SYSFS_H
+#define PM_SYSFS_H
 
 #include "pm/mapping.h"
 #include <stdbool.h>

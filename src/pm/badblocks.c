@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "badblocks.h"
-#include "command.h"
-#include "sysfs.h"
+#include "pm/badblocks.h"
+#include "pm/sysfs.h"
+#include <errno.h>
 #include <inttypes.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
@@ -18,15 +18,21 @@ struct extent {
     uint64_t logical, physical, bytes;
 };
 
-static void *grown(void *array, size_t count, size_t *room, size_t bytes)
+const char *bad_blocks_sysfs = "/sys";
+
+static void add_run(struct bad_blocks *bad, uint64_t offset, uint64_t bytes)
 {
-    if (count < *room)
-        return array;
-    *room = *room == 0 ? 64 : 2 * *room;
-    void *larger = realloc(array, *room * bytes);
-    if (larger == NULL)
-        command_no_memory();
-    return larger;
+    if (bad->count == bad->room) {
+        size_t room = bad->room == 0 ? 64 : 2 * bad->room;
+        struct bad_run *larger = realloc(bad->runs, room * sizeof *larger);
+        if (larger == NULL) {
+            bad->unknown = "there is no memory for the list of bad blocks";
+            return;
+        }
+        bad->runs = larger;
+        bad->room = room;
+    }
+    bad->runs[bad->count++] = (struct bad_run){offset, bytes};
 }
 
 /* ---- the list of the device ---- */
@@ -38,8 +44,7 @@ static void read_list(struct bad_blocks *device, FILE *file)
     while (fscanf(file, "%" SCNu64 " %" SCNu64, &sector, &sectors) == 2) {
         if (sector > UINT64_MAX / SECTOR / 2 || sectors > UINT64_MAX / SECTOR / 2)
             continue;
-        device->runs = grown(device->runs, device->count, &device->room, sizeof *device->runs);
-        device->runs[device->count++] = (struct bad_run){sector * SECTOR, sectors * SECTOR};
+        add_run(device, sector * SECTOR, sectors * SECTOR);
         device->device_bytes += sectors * SECTOR;
     }
 }
@@ -88,12 +93,10 @@ static void add_overlap(struct bad_blocks *bad, const struct bad_run *run, const
         return;
     uint64_t offset = extent->logical + (from - extent->physical);
     struct bad_run *last = bad->count != 0 ? &bad->runs[bad->count - 1] : NULL;
-    if (last != NULL && last->offset + last->bytes == offset) {
+    if (last != NULL && last->offset + last->bytes == offset)
         last->bytes += to - from;
-        return;
-    }
-    bad->runs = grown(bad->runs, bad->count, &bad->room, sizeof *bad->runs);
-    bad->runs[bad->count++] = (struct bad_run){offset, to - from};
+    else
+        add_run(bad, offset, to - from);
 }
 
 static void add_overlaps(struct bad_blocks *bad, const struct bad_blocks *device, const struct extent *extent)
@@ -128,7 +131,11 @@ static bool next_extents(struct bad_blocks *bad, const struct bad_blocks *device
 
 static void look_in_file(struct bad_blocks *bad, const struct bad_blocks *device, int fd, uint64_t start)
 {
-    struct fiemap *map = command_memory(1, sizeof *map + EXTENTS * sizeof(struct fiemap_extent));
+    struct fiemap *map = calloc(1, sizeof *map + EXTENTS * sizeof(struct fiemap_extent));
+    if (map == NULL)
+        bad->unknown = "there is no memory for the map of the file";
+    if (map == NULL)
+        return;
     do {
         map->fm_length = UINT64_MAX - map->fm_start;
         map->fm_flags = FIEMAP_FLAG_SYNC;
@@ -137,12 +144,11 @@ static void look_in_file(struct bad_blocks *bad, const struct bad_blocks *device
     free(map);
 }
 
-void bad_blocks_read(struct bad_blocks *bad, const struct mapping *file, const char *sysfs)
+static void read_blocks(struct bad_blocks *bad, const struct mapping *file, const char *sysfs)
 {
     struct sysfs_device place;
     struct bad_blocks device = {0};
     uint64_t start = 0;
-    *bad = (struct bad_blocks){0};
     sysfs_device_of(&place, file, sysfs);
     FILE *list = place.character ? open_of_region(&place, &start) : open_of_block_device(&place, &start);
     if (list == NULL) {
@@ -151,12 +157,21 @@ void bad_blocks_read(struct bad_blocks *bad, const struct mapping *file, const c
     }
     read_list(&device, list);
     fclose(list);
+    bad->unknown = device.unknown;
     bad->device_bytes = device.device_bytes;
     if (place.character)
         add_overlaps(bad, &device, &(struct extent){0, start, file->device_bytes});
-    else
+    else if (device.count != 0) /* else no map is asked for, which would have to write the file first */
         look_in_file(bad, &device, file->fd, start);
     bad_blocks_free(&device);
+}
+
+void bad_blocks_read(struct bad_blocks *bad, const struct mapping *file, const char *sysfs)
+{
+    int saved = errno;
+    *bad = (struct bad_blocks){0};
+    read_blocks(bad, file, sysfs);
+    errno = saved;
 }
 
 void bad_blocks_free(struct bad_blocks *bad)

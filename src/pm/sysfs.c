@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "sysfs.h"
+#include "pm/sysfs.h"
 #include <inttypes.h>
 #include <string.h>
 #include <sys/sysmacros.h>

@@ -8,8 +8,8 @@
  *
  * Only sysfs and the file system's map are read, never the data: nothing here can meet a bad block.
  */
-#ifndef TOOLS_BADBLOCKS_H
-#define TOOLS_BADBLOCKS_H
+#ifndef PM_BADBLOCKS_H
+#define PM_BADBLOCKS_H
 
 #include "pm/mapping.h"
 #include <stddef.h>
@@ -25,7 +25,11 @@ struct bad_blocks {
     uint64_t device_bytes; /* bad on the whole device, in the file or not */
 };
 
-/* `sysfs` is "/sys", or where a copy of it is. */
+/* "/sys", or where a copy of it is: for pools that are opened from now on. */
+extern const char *bad_blocks_sysfs;
+
+/* `sysfs` is as above. A list that is empty costs one small file; one that is not, the file's map, for which the kernel writes
+ * out what it has of the file. errno is left alone. */
 void bad_blocks_read(struct bad_blocks *bad, const struct mapping *file, const char *sysfs);
 void bad_blocks_free(struct bad_blocks *bad);
 

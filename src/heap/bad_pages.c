@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "heap/bad_pages.h"
+#include "heap/span_table.h"
+#include "pm/error.h"
+#include <stdlib.h>
+
+struct page_run {
+    uint32_t first, pages;
+};
+
+struct withheld {
+    struct span *span;
+    uint32_t block;
+};
+
+struct bad_pages {
+    struct page_run *runs; /* ascending; no two touch */
+    uint32_t count;
+    struct span *spare; /* by next: one for each page that may still become a bad span */
+    struct withheld *withheld;
+    uint32_t withheld_count, withheld_room;
+};
+
+/* ---- what is known ---- */
+
+/* The pages of the part that a run of the list touches, cut to [from, to). */
+static struct page_run pages_of(const struct part *part, const struct bad_run *run, uint64_t from, uint64_t to)
+{
+    uint64_t heap = part->mapping.heap_offset, end = run->offset + run->bytes;
+    uint64_t first = run->offset > heap ? (run->offset - heap) >> PAGE_SHIFT : 0;
+    uint64_t last = end > heap ? (end - heap + PAGE_BYTES - 1) >> PAGE_SHIFT : 0;
+    first = first > from ? first : from;
+    last = last < to ? last : to;
+    return (struct page_run){(uint32_t)first, first < last ? (uint32_t)(last - first) : 0};
+}
+
+static void append(struct bad_pages *bad, struct page_run run)
+{
+    struct page_run *last = bad->count != 0 ? &bad->runs[bad->count - 1] : NULL;
+    if (last != NULL && run.first <= last->first + last->pages) {
+        uint32_t end = run.first + run.pages;
+        last->pages = end > last->first + last->pages ? end - last->first : last->pages;
+    } else {
+        bad->runs[bad->count++] = run;
+    }
+}
+
+static void give_descriptors(struct part *part, struct span *list)
+{
+    for (struct span *next; list != NULL; list = next) {
+        next = list->next;
+        arena_give(&part->arena, list);
+    }
+}
+
+/* `count` descriptors more; false, and as before, without memory. */
+static bool take_descriptors(struct part *part, struct span **list, uint64_t count)
+{
+    struct span *taken = NULL;
+    for (; count != 0; count--) {
+        struct span *span = arena_take(&part->arena, 0);
+        if (span == NULL) {
+            give_descriptors(part, taken);
+            return false;
+        }
+        span->next = taken;
+        taken = span;
+    }
+    while (taken != NULL) {
+        struct span *next = taken->next;
+        taken->next = *list;
+        *list = taken;
+        taken = next;
+    }
+    return true;
+}
+
+/* File systems map less than a page: two runs of a list may touch the same one. */
+static uint64_t count_pages(const struct part *part, const struct bad_blocks *list, uint64_t from, uint64_t to)
+{
+    uint64_t pages = 0;
+    for (size_t i = 0; i < list->count; i++)
+        pages += pages_of(part, &list->runs[i], from, to).pages;
+    return pages;
+}
+
+int bad_pages_learn(struct part *part, const struct bad_blocks *list, uint64_t from, uint64_t to)
+{
+    to = to < part->superblock.capacity_pages ? to : part->superblock.capacity_pages;
+    uint64_t pages = count_pages(part, list, from, to);
+    if (pages == 0 && part->bad == NULL)
+        return 0;
+    struct bad_pages *bad = part->bad != NULL ? part->bad : calloc(1, sizeof *bad);
+    uint32_t known = bad != NULL ? bad->count : 0;
+    while (known > 0 && bad->runs[known - 1].first >= from) /* pages that the file had before, and was cut by */
+        known--;
+    struct page_run *runs = bad != NULL ? realloc(bad->runs, (known + list->count + 1) * sizeof *runs) : NULL;
+    if (runs != NULL)
+        bad->runs = runs;
+    part->bad = bad;
+    if (runs == NULL || !take_descriptors(part, &bad->spare, pages))
+        return pm_fail(PMA_ENOMEM, "no DRAM for the %zu bad blocks of %s", list->count, part->mapping.path);
+    bad->count = known;
+    for (size_t i = 0; i < list->count; i++) {
+        struct page_run run = pages_of(part, &list->runs[i], from, to);
+        if (run.pages != 0)
+            append(bad, run);
+    }
+    return 0;
+}
+
+void bad_pages_forget(struct part *part)
+{
+    if (part->bad == NULL)
+        return;
+    free(part->bad->runs);
+    free(part->bad->withheld);
+    free(part->bad); /* descriptors go with the arena */
+    part->bad = NULL;
+}
+
+bool bad_pages_next(const struct part *part, uint32_t from, uint32_t to, uint32_t *first, uint32_t *pages)
+{
+    if (part->bad == NULL)
+        return false;
+    for (uint32_t i = 0; i < part->bad->count; i++) {
+        const struct page_run *run = &part->bad->runs[i];
+        uint32_t end = run->first + run->pages;
+        if (end <= from)
+            continue;
+        if (run->first >= to)
+            break;
+        *first = run->first > from ? run->first : from;
+        *pages = (end < to ? end : to) - *first;
+        return true;
+    }
+    return false;
+}
+
+bool bad_pages_in(const struct heap *heap, const struct span *span)
+{
+    const struct part *part = &heap->parts[atomic_load_explicit(&span->part, memory_order_relaxed)];
+    uint32_t page = span->page - part->first_page, first, pages;
+    return bad_pages_next(part, page, page + span->pages, &first, &pages);
+}
+
+/* ---- pages ---- */
+
+void bad_pages_provide(struct part *part)
+{
+    struct span *span = part->bad->spare;
+    part->bad->spare = span->next;
+    arena_give(&part->arena, span);
+}
+
+void bad_pages_quarantine(struct heap *heap, struct part *part)
+{
+    uint32_t end = part->page_heap.pages, first, pages;
+    for (uint32_t at = 0; bad_pages_next(part, at, end, &first, &pages);) {
+        uint32_t run = page_heap_withdraw(&part->page_heap, first, pages);
+        if (run != 0)
+            span_make_bad(heap, part->first_page + first, run);
+        at = first + (run != 0 ? run : 1); /* else that page is in a span */
+    }
+}
+
+/* ---- blocks ---- */
+
+static bool remember(struct bad_pages *bad, struct span *span, uint32_t block)
+{
+    if (bad->withheld_count == bad->withheld_room) {
+        uint32_t room = bad->withheld_room != 0 ? 2 * bad->withheld_room : 64;
+        struct withheld *larger = realloc(bad->withheld, room * sizeof *larger);
+        if (larger == NULL)
+            return false; /* then it is not withheld */
+        bad->withheld = larger;
+        bad->withheld_room = room;
+    }
+    bad->withheld[bad->withheld_count++] = (struct withheld){span, block};
+    return true;
+}
+
+static bool withhold_block(struct bad_pages *bad, struct span *span, uint32_t block)
+{
+    uint64_t bit = UINT64_C(1) << block % 64;
+    uint64_t bits = atomic_load_explicit(&span->bits[block / 64], memory_order_relaxed);
+    if ((bits & bit) == 0 || !remember(bad, span, block))
+        return false;
+    atomic_store_explicit(&span->bits[block / 64], bits & ~bit, memory_order_relaxed);
+    span->used++;
+    return true;
+}
+
+uint32_t bad_pages_withhold(struct heap *heap, struct span *span)
+{
+    struct part *part = &heap->parts[atomic_load_explicit(&span->part, memory_order_relaxed)];
+    uint32_t begin = span->page - part->first_page, end = begin + span->pages, first, pages, withheld = 0;
+    for (uint32_t at = begin; bad_pages_next(part, at, end, &first, &pages); at = first + pages) {
+        uint64_t from = (first - begin) * (uint64_t)PAGE_BYTES, to = from + pages * (uint64_t)PAGE_BYTES;
+        for (uint64_t block = from / span->block_bytes; block < span->blocks && block * span->block_bytes < to; block++)
+            withheld += withhold_block(part->bad, span, (uint32_t)block);
+    }
+    return withheld;
+}
+
+void bad_pages_give_back(struct heap *heap)
+{
+    for (unsigned i = 0; i < heap_parts(heap); i++) {
+        struct bad_pages *bad = heap->parts[i].bad;
+        for (uint32_t k = 0; bad != NULL && k < bad->withheld_count; k++) {
+            struct span *span = bad->withheld[k].span;
+            uint32_t block = bad->withheld[k].block;
+            atomic_fetch_or_explicit(&span->bits[block / 64], UINT64_C(1) << block % 64, memory_order_relaxed);
+            span->used--;
+        }
+        if (bad != NULL)
+            bad->withheld_count = 0;
+    }
+}
+
+void bad_pages_leave_out_withheld(const struct heap *heap, uint64_t *objects, uint64_t *bytes)
+{
+    for (unsigned i = 0; i < heap_parts(heap); i++) {
+        const struct bad_pages *bad = heap->parts[i].bad;
+        for (uint32_t k = 0; bad != NULL && k < bad->withheld_count; k++) {
+            const struct span *span = bad->withheld[k].span;
+            unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
+            objects[bin]--;
+            bytes[bin] -= span->block_bytes;
+        }
+    }
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Pages that the kernel's list calls bad when the pool is opened: nobody gets them. The list is in a sysfs of the test's own. */
+#include "bad_medium.h"
+#include "suites.h"
+
+#include "media/format.h"
+#include "pm/badblocks.h"
+#include "pool.h"
+
+#include <signal.h>
+
+#define SIZE (4 * MIB)
+
+static uint64_t heap_begins(const pma_pool *pool)
+{
+    return heap_of(pool)->parts[0].superblock.heap_offset;
+}
+
+static uint64_t offset_in_file(const pma_pool *pool, const void *block)
+{
+    return (uint64_t)((const char *)block - heap_of(pool)->base);
+}
+
+/* Opens the pool while these 4 KiB of its file are bad. NULL, and a note, where no list can be had. */
+static pma_pool *open_bad(const char *path, const uint64_t *offsets, size_t count)
+{
+    const char *root = scratch("sysfs-bad");
+    if (!bad_medium(root, path, offsets, count))
+        return NULL;
+    bad_blocks_sysfs = root;
+    pma_pool *pool = open_pool_at(path, 0);
+    bad_blocks_sysfs = "/sys";
+    return pool;
+}
+
+/* Of all that can be had, in blocks of all pages that are there and then in small ones, nothing touches these pages. */
+static void nobody_gets(pma_pool *pool, const uint64_t *offsets, size_t count)
+{
+    static void *blocks[40000];
+    size_t got = 0, bytes = MIB;
+    while (got < COUNT_OF(blocks) && bytes >= 512) {
+        char *block = pma_malloc_leaf(pool, bytes);
+        if (block == NULL) {
+            bytes /= 2;
+            continue;
+        }
+        uint64_t from = offset_in_file(pool, block), to = from + bytes;
+        for (size_t i = 0; i < count; i++)
+            CHECK(to <= offsets[i] / PAGE_BYTES * PAGE_BYTES || from >= (offsets[i] / PAGE_BYTES + 1) * PAGE_BYTES);
+        blocks[got++] = block;
+    }
+    CHECK(got < COUNT_OF(blocks));
+    while (got > 0)
+        pma_free(pool, blocks[--got]);
+}
+
+static const char *full_size_pool(const char *name)
+{
+    const char *path = disk_scratch(name);
+    pma_pool *pool = create_pool(path, SIZE, SIZE);
+    if (pool != NULL)
+        close_pool(pool);
+    return path;
+}
+
+/* Two pages in a row of which the second is bad only at its end, one alone, and the last of the heap. It stays so without the list. */
+static void free_pages_are_set_aside(void)
+{
+    const char *path = full_size_pool("bad-free");
+    pma_pool *pool = open_pool_at(path, 0);
+    uint64_t heap = heap_begins(pool), pages = stats_of(pool).pages_total;
+    close_pool(pool);
+    uint64_t bad[] = {heap + 3 * PAGE_BYTES, heap + 4 * PAGE_BYTES + 4096, heap + 100 * PAGE_BYTES,
+                      heap + (pages - 1) * PAGE_BYTES};
+    pool = open_bad(path, bad, COUNT_OF(bad));
+    if (pool == NULL)
+        return;
+    for (unsigned i = 0; i < 3; i++) {
+        CHECK_EQUAL(stats_of(pool).pages_bad, 4);
+        CHECK_EQUAL(stats_of(pool).pages_total, pages);
+        nobody_gets(pool, bad, COUNT_OF(bad));
+        CHECK_HEAP(pool);
+        close_pool(pool);
+        pool = i == 0 ? open_pool_at(path, 0) : open_bad(path, bad, COUNT_OF(bad));
+    }
+    size_t given;
+    CHECK_EQUAL(pma_trim(pool, &given), 0);
+    CHECK_HEAP(pool);
+    close_pool(pool);
+}
+
+/* A page of a large block: it stays while the block does, and is set aside when that is freed or loses it. */
+static void pages_in_use_stay_until_they_are_free(void)
+{
+    const char *path = full_size_pool("bad-large");
+    pma_pool *pool = open_pool_at(path, 0);
+    char *block = pma_malloc_leaf(pool, 64 * PAGE_BYTES);
+    if (!CHECK(block != NULL))
+        return;
+    CHECK_EQUAL(pma_root_set(pool, "block", block), 0);
+    uint64_t at = offset_in_file(pool, block);
+    close_pool(pool);
+    uint64_t bad[] = {at + 20 * PAGE_BYTES, at + 40 * PAGE_BYTES, at + 41 * PAGE_BYTES};
+    pool = open_bad(path, bad, COUNT_OF(bad));
+    if (pool == NULL)
+        return;
+    CHECK_EQUAL(stats_of(pool).pages_bad, 0);
+    block = pma_root_get(pool, "block");
+    CHECK(pma_realloc(pool, block, 30 * PAGE_BYTES) == block);
+    CHECK_EQUAL(stats_of(pool).pages_bad, 2);
+    CHECK_EQUAL(pma_root_set(pool, "block", NULL), 0);
+    pma_free(pool, block);
+    CHECK_EQUAL(stats_of(pool).pages_bad, 3);
+    nobody_gets(pool, bad, COUNT_OF(bad));
+    CHECK_HEAP(pool);
+    close_pool(pool);
+}
+
+/* Where small blocks are in use on both sides of a bad page, its free ones are withheld, also after a close. */
+static void free_blocks_are_withheld(void)
+{
+    enum { BLOCKS = 2000, BYTES = 512 };
+    static char *blocks[BLOCKS];
+    const char *path = full_size_pool("bad-small");
+    pma_pool *pool = open_pool_at(path, 0);
+    for (unsigned i = 0; i < BLOCKS; i++)
+        blocks[i] = pma_malloc_leaf(pool, BYTES);
+    uint64_t page = offset_in_file(pool, blocks[1000]) / PAGE_BYTES * PAGE_BYTES, kept = 0;
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        uint64_t at = offset_in_file(pool, blocks[i]);
+        if (at + BYTES > page && at < page + PAGE_BYTES)
+            pma_free(pool, blocks[i]);
+        else
+            kept++;
+    }
+    close_pool(pool);
+    CHECK(kept < BLOCKS);
+    for (unsigned i = 0; i < 2; i++) {
+        pool = open_bad(path, &page, 1);
+        if (pool == NULL)
+            return;
+        CHECK_EQUAL(stats_of(pool).total.inuse_objects, kept);
+        CHECK_EQUAL(stats_of(pool).pages_bad, 0);
+        nobody_gets(pool, &page, 1);
+        CHECK_HEAP(pool);
+        close_pool(pool);
+    }
+    pool = open_pool_at(path, 0); /* none of them was lost */
+    CHECK_EQUAL(stats_of(pool).total.inuse_objects, kept);
+    for (unsigned i = 0; i < BLOCKS - kept; i++)
+        CHECK(pma_malloc_leaf(pool, BYTES) != NULL);
+    CHECK_HEAP(pool);
+    close_pool(pool);
+}
+
+static void crash_with_garbage(void *arg)
+{
+    pma_pool *pool = open_pool_at(arg, 0);
+    for (unsigned i = 0; i < 25; i++)
+        CHECK(pma_malloc(pool, 1000) != NULL && pma_malloc(pool, 100000) != NULL);
+    die();
+}
+
+/* What recovery dissolves is looked at as well, and its second run finds nothing to do. */
+static void recovery_sets_aside_what_it_frees(void)
+{
+    const char *path = full_size_pool("bad-recovery");
+    pma_pool *pool = open_pool_at(path, 0);
+    uint64_t heap = heap_begins(pool);
+    close_pool(pool);
+    CHECK_CHILD_DIES(crash_with_garbage, (void *)(uintptr_t)path, SIGKILL);
+    uint64_t bad[] = {heap, heap + 17 * PAGE_BYTES, heap + 200 * PAGE_BYTES};
+    pool = open_bad(path, bad, COUNT_OF(bad));
+    if (pool == NULL)
+        return;
+    CHECK_EQUAL(stats_of(pool).total.inuse_objects, 0);
+    CHECK_EQUAL(stats_of(pool).pages_bad, 3);
+    nobody_gets(pool, bad, COUNT_OF(bad));
+    CHECK_HEAP(pool);
+    close_pool(pool);
+}
+
+/* A reader changes nothing; a list of another device, and one that cannot be read, say nothing. */
+static void readers_and_other_devices(void)
+{
+    const char *path = full_size_pool("bad-reader"), *root = scratch("sysfs-other");
+    pma_pool *pool = open_pool_at(path, 0);
+    uint64_t bad = heap_begins(pool);
+    close_pool(pool);
+    if (!bad_medium(root, path, &bad, 1))
+        return;
+    uint64_t sum = file_sum(path);
+    bad_blocks_sysfs = root;
+    pool = open_pool_at(path, PMA_READ_ONLY);
+    CHECK_EQUAL(stats_of(pool).pages_bad, 0);
+    close_pool(pool);
+    CHECK_EQUAL(file_sum(path), sum);
+    const char *elsewhere = scratch("bad-elsewhere"); /* in memory */
+    close_pool(create_pool(elsewhere, SIZE, SIZE));
+    pool = open_pool_at(elsewhere, 0);
+    bad_blocks_sysfs = "/sys";
+    CHECK_EQUAL(stats_of(pool).pages_bad, 0);
+    close_pool(pool);
+}
+
+void bad_pages_tests(CU_pSuite suite)
+{
+    CU_ADD_TEST(suite, free_pages_are_set_aside);
+    CU_ADD_TEST(suite, pages_in_use_stay_until_they_are_free);
+    CU_ADD_TEST(suite, free_blocks_are_withheld);
+    CU_ADD_TEST(suite, recovery_sets_aside_what_it_frees);
+    CU_ADD_TEST(suite, readers_and_other_devices);
+}
