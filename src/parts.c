@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pm/error.h"
+#include "pm/mend.h"
 #include "pm/topology.h"
 #include "pool.h"
 #include <inttypes.h>
@@ -177,16 +178,40 @@ static int busy(const char *path, bool read_only)
     return pm_fail(PMA_EBUSY, "%s is in use by another process", path);
 }
 
+/* A replica whose page cannot be read is written anew from the other one, before anything else is done with the pool. */
+static int mend_replica(struct part *part, unsigned index)
+{
+    char valid[SUPERBLOCK_BYTES], page[SUPERBLOCK_BYTES];
+    uint64_t offset = (uint64_t)index * SUPERBLOCK_BYTES;
+    int error = mapping_read(&part->mapping, valid, sizeof valid, SUPERBLOCK_BYTES - offset);
+    if (error != 0)
+        return error;
+    superblock_restore(valid, page);
+    return mend_pages(&part->mapping, page, sizeof page, offset);
+}
+
 static int read_superblock(struct part *part, bool *damaged)
 {
     char image[2 * SUPERBLOCK_BYTES] = {0};
     uint64_t bytes;
-    int error = mapping_size(&part->mapping, &bytes);
-    for (uint64_t at = 0; at < sizeof image && at < bytes && error == 0; at += SUPERBLOCK_BYTES) {
+    int error = mapping_size(&part->mapping, &bytes), unreadable = 0, fault = 0;
+    unsigned lost = 0;
+    for (unsigned i = 0; i < 2 && i * (uint64_t)SUPERBLOCK_BYTES < bytes && error == 0; i++) {
+        uint64_t at = (uint64_t)i * SUPERBLOCK_BYTES;
         uint64_t length = bytes - at < sizeof(struct superblock) ? bytes - at : sizeof(struct superblock);
-        error = mapping_read(&part->mapping, image + at, length, at);
+        fault = mapping_read(&part->mapping, image + at, length, at);
+        if (fault == PMA_EIO && ++unreadable == 1) {
+            memset(image + at, 0, length);
+            lost = i;
+        } else {
+            error = fault;
+        }
     }
-    return error != 0 ? error : superblock_choose(image, bytes, part->mapping.path, &part->superblock, damaged);
+    if (error == 0)
+        error = superblock_choose(image, bytes, part->mapping.path, &part->superblock, damaged);
+    if (unreadable == 1 && error != 0) /* the cause of it */
+        return mapping_read(&part->mapping, image, sizeof(struct superblock), (uint64_t)lost * SUPERBLOCK_BYTES);
+    return error == 0 && unreadable == 1 && !part->mapping.read_only ? mend_replica(part, lost) : error;
 }
 
 struct finding {

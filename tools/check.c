@@ -21,12 +21,14 @@ static bool there(struct findings *findings, const struct snapshot *snapshot, en
     return false;
 }
 
-void check_all(struct findings *findings, const struct snapshot *snapshot, const struct mapping *file)
+static void check_whole(struct findings *findings, const struct snapshot *snapshot, const struct mapping *file,
+                        const struct bad_blocks *bad)
 {
     check_length(findings, snapshot);
     check_superblocks(findings, snapshot);
     if (snapshot->state == POOL_IN_USE) {
         check_stable(findings, snapshot);
+        check_bad_pages(findings, snapshot, NULL, bad);
         return;
     }
     if (there(findings, snapshot, AREA_ROOTS, TYPES_OFFSET))
@@ -38,5 +40,14 @@ void check_all(struct findings *findings, const struct snapshot *snapshot, const
     if (there(findings, snapshot, AREA_LIVE, TABLE_OFFSET))
         check_live(findings, snapshot);
     check_table(findings, snapshot, file);
-    check_blocks(findings, snapshot);
+    check_blocks(findings, snapshot, bad);
+}
+
+void check_all(struct findings *findings, const struct snapshot *snapshot, const struct mapping *file)
+{
+    struct bad_blocks bad;
+    bad_blocks_read(&bad, file, bad_blocks_sysfs);
+    check_medium(findings, snapshot, &bad);
+    check_whole(findings, snapshot, file, &bad);
+    bad_blocks_free(&bad);
 }

@@ -7,6 +7,7 @@
 #define TOOLS_CHECK_H
 
 #include "findings.h"
+#include "pm/badblocks.h"
 #include "snapshot.h"
 
 /* check.c: all of the parts below, as far as the state of the pool allows. */
@@ -23,7 +24,15 @@ void check_live(struct findings *findings, const struct snapshot *snapshot);
 /* check_table.c */
 void check_table(struct findings *findings, const struct snapshot *snapshot, const struct mapping *file);
 
-/* check_blocks.c: opens the pool, and judges image and blocks. */
-void check_blocks(struct findings *findings, const struct snapshot *snapshot);
+/* check_medium.c. What lies before the heap; the heap, which is NULL if the pool cannot be opened; and what could not be read
+ * of the open pool, which nobody had listed. */
+void check_medium(struct findings *findings, const struct snapshot *snapshot, const struct bad_blocks *bad);
+void check_bad_pages(struct findings *findings, const struct snapshot *snapshot, const struct heap *heap,
+                     const struct bad_blocks *bad);
+void check_faults(struct findings *findings, const struct snapshot *snapshot, const pma_pool *pool,
+                  const struct bad_blocks *bad);
+
+/* check_blocks.c: opens the pool, and judges image and blocks, and the bad pages of the heap. */
+void check_blocks(struct findings *findings, const struct snapshot *snapshot, const struct bad_blocks *bad);
 
 #endif

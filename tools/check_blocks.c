@@ -179,12 +179,13 @@ static void cannot_open(struct findings *findings)
     findings_skipped(findings, AREA_BLOCKS, "only of a pool that can be opened");
 }
 
-void check_blocks(struct findings *findings, const struct snapshot *snapshot)
+void check_blocks(struct findings *findings, const struct snapshot *snapshot, const struct bad_blocks *bad)
 {
     pma_pool *held, *reached = NULL;
     struct sum leaks = {0};
     if (open_held(findings, snapshot, &held) != 0) {
         cannot_open(findings);
+        check_bad_pages(findings, snapshot, NULL, bad);
         return;
     }
     bool apart = snapshot->superblock.state == STATE_CLEAN && held->report.recovered == 0;
@@ -211,7 +212,9 @@ void check_blocks(struct findings *findings, const struct snapshot *snapshot)
     else
         findings_checked(findings, AREA_BLOCKS, "%s in use, %s; the roots reach all of them",
                          text_count(stats.total.inuse_objects), text_bytes(stats.total.inuse_bytes));
+    check_bad_pages(findings, snapshot, &held->heap, bad);
+    check_faults(findings, snapshot, held, bad);
     if (reached != NULL)
-        pma_close(reached);
-    pma_close(held);
+        view_close(reached);
+    view_close(held);
 }

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "command.h"
 #include "heap/size_class.h"
+#include "medium.h"
 #include "replica.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -15,8 +16,20 @@ struct words {
     const struct mapping *file;
     uint64_t first, count, limit; /* pages: of the window, and of the table */
     uint64_t *word;
+    struct findings *findings; /* for what cannot be read */
     bool failed;
 };
+
+static void unreadable(void *arg, uint64_t offset, uint64_t bytes)
+{
+    const struct words *words = arg;
+    uint64_t first = (offset < TABLE_OFFSET ? 0 : offset - TABLE_OFFSET) / sizeof(uint64_t);
+    uint64_t last = (offset + bytes - TABLE_OFFSET) / sizeof(uint64_t) - 1;
+    findings_add(words->findings, SEVERITY_ERROR, AREA_TABLE, offset,
+                 "the medium is bad here: what heap pages %" PRIu64 " to %" PRIu64
+                 " hold is not known, and nothing else tells",
+                 first, last < words->limit ? last : words->limit - 1);
+}
 
 /* 0 where the file cannot be read. */
 static uint64_t word_at(struct words *words, uint64_t page)
@@ -25,7 +38,7 @@ static uint64_t word_at(struct words *words, uint64_t page)
         words->first = page;
         words->count = words->limit - page < CHUNK_WORDS ? words->limit - page : CHUNK_WORDS;
         uint64_t offset = TABLE_OFFSET + page * sizeof(uint64_t);
-        if (mapping_read(words->file, words->word, words->count * sizeof(uint64_t), offset) != 0) {
+        if (medium_read(words->file, words->word, words->count * sizeof(uint64_t), offset, unreadable, words) != 0) {
             words->failed = true;
             words->count = 0;
             return 0;
@@ -132,7 +145,7 @@ void check_table(struct findings *findings, const struct snapshot *snapshot, con
         findings_skipped(findings, AREA_TABLE, "no superblock says how long it is");
         return;
     }
-    struct words words = {.file = file, .limit = superblock->capacity_pages + superblock->reserve_pages};
+    struct words words = {.file = file, .findings = findings, .limit = superblock->capacity_pages + superblock->reserve_pages};
     words.word = command_memory(CHUNK_WORDS, sizeof *words.word);
     uint64_t spans = 0;
     for (uint64_t page = 0; page < superblock->heap_pages && !words.failed;) {

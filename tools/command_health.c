@@ -2,7 +2,7 @@
 /* pmemalloc-inspect health FILE */
 #include "command.h"
 #include "json.h"
-#include "media/superblock.h"
+#include "medium.h"
 #include "pm/badblocks.h"
 #include "pm/sysfs.h"
 #include "table.h"
@@ -131,26 +131,9 @@ static int look(struct health *health)
 
 /* ---- output ---- */
 
-/* What a pool has at this offset. */
 static const char *area_at(const struct health *health, uint64_t offset)
 {
-    const struct {
-        uint64_t end;
-        const char *name;
-    } areas[] = {
-        {(uint64_t)2 * SUPERBLOCK_BYTES, "superblock"},
-        {TYPES_OFFSET, "roots"},
-        {LANES_OFFSET, "types"},
-        {LIVE_OFFSET, "publish lanes"},
-        {TABLE_OFFSET, "live page"},
-        {health->superblock.heap_offset, "span table"},
-    };
-    if (!health->is_pool)
-        return "unknown";
-    for (unsigned i = 0; i < sizeof areas / sizeof *areas; i++)
-        if (offset < areas[i].end)
-            return areas[i].name;
-    return "heap";
+    return medium_area(health->is_pool ? &health->superblock : NULL, offset);
 }
 
 static void line(const char *label, const char *text)

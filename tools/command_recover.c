@@ -49,7 +49,7 @@ static int try_opening(const char *path)
 {
     pma_pool *pool;
     int error = view_open(path, 0, &pool);
-    return error == 0 ? pma_close(pool) : error;
+    return error == 0 ? view_close(pool) : error;
 }
 
 static void say_busy(const struct snapshot *snapshot)

@@ -12,6 +12,7 @@ static const char *const area_names[AREA_COUNT] = {
     [AREA_FILE] = "file",        [AREA_SUPERBLOCK] = "superblocks", [AREA_ROOTS] = "root table",
     [AREA_TYPES] = "type table", [AREA_LANES] = "publish lanes",    [AREA_LIVE] = "live page",
     [AREA_TABLE] = "span table", [AREA_IMAGE] = "shutdown image",   [AREA_BLOCKS] = "blocks",
+    [AREA_MEDIUM] = "medium",
 };
 static const char *const severity_names[SEVERITY_COUNT] = {
     [SEVERITY_INFORMATION] = "info", [SEVERITY_WARNING] = "warning", [SEVERITY_ERROR] = "error"};

@@ -22,6 +22,7 @@ enum area {
     AREA_TABLE,
     AREA_IMAGE,
     AREA_BLOCKS,
+    AREA_MEDIUM,
     AREA_COUNT
 };
 

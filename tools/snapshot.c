@@ -20,6 +20,23 @@ void snapshot_add_span(struct snapshot *snapshot, const struct span_view *span)
     snapshot->spans[snapshot->span_count++] = *span;
 }
 
+void snapshot_add_unreadable(void *arg, uint64_t offset, uint64_t bytes)
+{
+    struct snapshot *snapshot = arg;
+    (void)bytes; /* one page */
+    for (size_t i = 0; i < snapshot->unreadable_count; i++)
+        if (snapshot->unreadable[i] == offset)
+            return;
+    if (snapshot->unreadable_count == snapshot->unreadable_room) {
+        snapshot->unreadable_room = snapshot->unreadable_room != 0 ? snapshot->unreadable_room * 2 : 64;
+        snapshot->unreadable =
+            realloc(snapshot->unreadable, snapshot->unreadable_room * sizeof *snapshot->unreadable);
+        if (snapshot->unreadable == NULL)
+            command_no_memory();
+    }
+    snapshot->unreadable[snapshot->unreadable_count++] = offset;
+}
+
 /* ---- looking things up ---- */
 
 const struct span_view *snapshot_span_at(const struct snapshot *snapshot, uint64_t page)
@@ -205,7 +222,7 @@ static void remember_error(struct snapshot *snapshot, int error)
 /* What is left to see of a pool after these errors is worth showing. */
 static bool is_damage(int error)
 {
-    return error == PMA_ECORRUPT || error == PMA_ETRUNCATED;
+    return error == PMA_ECORRUPT || error == PMA_ETRUNCATED || error == PMA_EIO;
 }
 
 /* Opens the file, locked if that can be, which tells whether the pool is in use. */
@@ -249,6 +266,9 @@ static int open_heap(struct snapshot *snapshot, const struct mapping *file, bool
     if (!is_damage(error))
         return error;
     remember_error(snapshot, error);
+    snapshot->span_count = 0; /* what was copied before an unreadable page was met */
+    free(snapshot->leaks);
+    snapshot->leaks = NULL;
     snapshot_from_file(snapshot, file); /* a worse error cannot come of it: the lock is held */
     snapshot->state = POOL_DAMAGED;
     return 0;
@@ -302,5 +322,6 @@ void snapshot_free(struct snapshot *snapshot)
     free(snapshot->stats.types);
     free(snapshot->leaks);
     free(snapshot->spans);
+    free(snapshot->unreadable);
     free(snapshot->metadata);
 }

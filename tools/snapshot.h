@@ -51,6 +51,8 @@ struct snapshot {
     size_t bad_words;       /* of the span table; skipped */
     bool table_read;        /* all of it, but for those */
     struct span_view image; /* the shutdown image; pages 0: none */
+    uint64_t *unreadable;   /* offsets of pages of MEDIUM_PAGE bytes that were to be read and could not be; as zeros above */
+    size_t unreadable_count, unreadable_room;
 
     uint64_t file_bytes, device_bytes;
     uint64_t device_left; /* what the file system has left for growth */
@@ -79,12 +81,16 @@ uint64_t span_view_blocks(const struct span_view *span);
 uint64_t span_view_block_bytes(const struct span_view *span);
 const char *snapshot_type_name(const struct snapshot *snapshot, pma_type_id type);
 
-/* Opens the pool itself read-only, with a progress bar; pma_open's error. The pool stays locked until it is closed. */
+/* Opens the pool itself read-only, with a progress bar; pma_open's error. The pool stays locked until it is closed. What cannot
+ * be read of it until then is zeros, and remembered by its guard: figures from it are worth nothing if view_fault tells of one. */
 int view_open(const char *path, unsigned flags, pma_pool **pool);
+int view_fault(const pma_pool *pool);
+int view_close(pma_pool *pool);
 
 /* ---- its parts, for snapshot.c ---- */
 
 void snapshot_add_span(struct snapshot *snapshot, const struct span_view *span);
+void snapshot_add_unreadable(void *snapshot, uint64_t offset, uint64_t bytes); /* a medium_visit */
 /* Opens the pool read-only and copies it. The error of pma_open. */
 int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks);
 /* Reads what can be read from an open file. The error of superblock_choose. */

@@ -5,6 +5,7 @@
  */
 #include "command.h"
 #include "media/roots.h"
+#include "medium.h"
 #include "replica.h"
 #include "snapshot.h"
 #include <stdlib.h>
@@ -20,7 +21,7 @@ static void read_metadata(struct snapshot *snapshot, const struct mapping *file)
     mapping_size(file, &snapshot->file_bytes);
     uint64_t bytes = snapshot->file_bytes < TABLE_OFFSET ? snapshot->file_bytes : TABLE_OFFSET;
     memset(snapshot->metadata, 0, TABLE_OFFSET);
-    mapping_read(file, snapshot->metadata, bytes, 0);
+    medium_read(file, snapshot->metadata, bytes, 0, snapshot_add_unreadable, snapshot);
 }
 
 /* What a superblock says that no program would accept is shown all the same. */
@@ -68,8 +69,11 @@ static void read_table(struct snapshot *snapshot, const struct mapping *file)
     uint64_t page = 0;
     while (page < end) {
         uint64_t first = page, count = end - page < CHUNK_WORDS ? end - page : CHUNK_WORDS;
-        if (mapping_read(file, words, count * sizeof *words, TABLE_OFFSET + page * sizeof *words) != 0)
+        size_t unreadable = snapshot->unreadable_count;
+        if (medium_read(file, words, count * sizeof *words, TABLE_OFFSET + page * sizeof *words,
+                        snapshot_add_unreadable, snapshot) != 0)
             break;
+        snapshot->bad_words += snapshot->unreadable_count - unreadable; /* at least */
         while (page < first + count)
             page += read_word(snapshot, page, words[page - first]);
     }

@@ -40,7 +40,21 @@ int view_open(const char *path, unsigned flags, pma_pool **pool)
     options.progress = progress_show;
     int error = pma_open(path, &options, pool);
     progress_end();
+    if (error == 0)
+        guard_begin(&(*pool)->guard, &(*pool)->heap.parts[0].mapping, sizeof (*pool)->heap.parts[0],
+                    heap_parts(&(*pool)->heap));
     return error;
+}
+
+int view_fault(const pma_pool *pool)
+{
+    return guard_check(&pool->guard);
+}
+
+int view_close(pma_pool *pool)
+{
+    guard_end(&pool->guard);
+    return pma_close(pool);
 }
 
 static void add_leak(void *arg, const struct census_block *block)
@@ -60,7 +74,7 @@ static void find_leaks(struct snapshot *snapshot, const struct heap *heap)
     if (reached == NULL)
         return;
     census_difference(heap, &reached->heap, add_leak, snapshot->leaks);
-    pma_close(reached);
+    view_close(reached);
 }
 
 int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks)
@@ -83,5 +97,7 @@ int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks)
     note_image(snapshot);
     if (with_leaks)
         find_leaks(snapshot, heap);
-    return pma_close(pool);
+    error = view_fault(pool);
+    view_close(pool);
+    return error;
 }

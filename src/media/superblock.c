@@ -230,6 +230,16 @@ bool superblock_twins(const char *base)
     return a.verdict == VALID && b.verdict == VALID && memcmp(&a.sb, &b.sb, sizeof a.sb) == 0;
 }
 
+void superblock_restore(const void *valid, void *page)
+{
+    struct superblock superblock;
+    memcpy(page, valid, SUPERBLOCK_BYTES);
+    memcpy(&superblock, page, sizeof superblock);
+    superblock.sequence--;
+    superblock.checksum = checksum_of(&superblock);
+    memcpy(page, &superblock, sizeof superblock);
+}
+
 void superblock_commit(struct pm *pm, char *base, struct superblock *sb)
 {
     size_t older = 0, newer_one = SUPERBLOCK_BYTES;

@@ -69,13 +69,6 @@ void census_difference(const struct heap *heap, const struct heap *other,
 
 /* ---- pointer fields ---- */
 
-struct search {
-    const struct heap *heap;
-    void (*visit)(void *arg, const struct census_pointer *pointer);
-    void *arg;
-    struct census_block holder;
-};
-
 /* Where a field that is not null leads; an offset outside the pool for another pool's tag. */
 static uint64_t target_of(const struct heap *heap, const struct type_field *field, uint64_t at, uint64_t word)
 {
@@ -89,28 +82,51 @@ static uint64_t target_of(const struct heap *heap, const struct type_field *fiel
     }
 }
 
-static void search_fields(const struct search *search, const struct type_field *fields, unsigned count, uint64_t from)
+struct fields {
+    const struct heap *heap;
+    census_visit_field *visit;
+    void *arg;
+};
+
+static void visit_fields(const struct fields *walk, const struct type_field *fields, unsigned count, uint64_t from)
 {
-    const struct heap *heap = search->heap;
     for (unsigned i = 0; i < count; i++) {
         uint64_t at = from + field_offset(&fields[i]);
-        uint64_t word = *(const uint64_t *)(const void *)(heap->base + at) & ~fields[i].mask;
-        struct census_block target;
-        if (word == 0 || census_find(heap, target_of(heap, &fields[i], at, word), &target))
+        uint64_t word = *(const uint64_t *)(const void *)(walk->heap->base + at) & ~fields[i].mask;
+        struct census_field field = {at, word, 0, field_weak(&fields[i])};
+        if (word == 0)
             continue;
-        struct census_pointer pointer = {search->holder, at, word, field_weak(&fields[i])};
-        search->visit(search->arg, &pointer);
+        field.target = target_of(walk->heap, &fields[i], at, word);
+        walk->visit(walk->arg, &field);
     }
 }
 
-static void search_block(const struct search *search, const struct type_layout *layout)
+void census_fields(const struct heap *heap, const struct census_block *block, census_visit_field *visit, void *arg)
 {
-    uint64_t start = search->holder.offset, bytes = search->holder.bytes;
-    search_fields(search, layout->fields, layout->field_count, start);
+    const struct type_layout *layout = &heap->types.layouts[block->type];
+    struct fields walk = {heap, visit, arg};
+    visit_fields(&walk, layout->fields, layout->field_count, block->offset);
     if (layout->tail_field_count == 0)
         return;
-    for (uint64_t at = layout->tail_offset; at + layout->tail_stride <= bytes; at += layout->tail_stride)
-        search_fields(search, layout->fields + layout->field_count, layout->tail_field_count, start + at);
+    for (uint64_t at = layout->tail_offset; at + layout->tail_stride <= block->bytes; at += layout->tail_stride)
+        visit_fields(&walk, layout->fields + layout->field_count, layout->tail_field_count, block->offset + at);
+}
+
+struct search {
+    const struct heap *heap;
+    void (*visit)(void *arg, const struct census_pointer *pointer);
+    void *arg;
+    struct census_block holder;
+};
+
+static void judge(void *arg, const struct census_field *field)
+{
+    const struct search *search = arg;
+    struct census_block target;
+    if (census_find(search->heap, field->target, &target))
+        return;
+    struct census_pointer pointer = {search->holder, field->offset, field->word, field->weak};
+    search->visit(search->arg, &pointer);
 }
 
 void census_dangling(const struct heap *heap, const struct heap *other,
@@ -125,7 +141,7 @@ void census_dangling(const struct heap *heap, const struct heap *other,
         for (unsigned k = 0; k < used_words(span); k++)
             for (uint64_t bits = used_word(span, k) & used_word(twin, k); bits != 0; bits &= bits - 1) {
                 search.holder = block_of(heap, span, k * 64 + (unsigned)__builtin_ctzll(bits));
-                search_block(&search, &heap->types.layouts[span->type]);
+                census_fields(heap, &search.holder, judge, &search);
             }
     }
 }

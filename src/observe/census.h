@@ -26,6 +26,16 @@ bool census_find(const struct heap *heap, uint64_t offset, struct census_block *
 void census_difference(const struct heap *heap, const struct heap *other,
                        void (*visit)(void *arg, const struct census_block *block), void *arg);
 
+/* A pointer field that is not null: where it is, what it holds without the bits of its mask, and where it leads, if it does. */
+struct census_field {
+    uint64_t offset, word, target;
+    bool weak;
+};
+typedef void census_visit_field(void *arg, const struct census_field *field);
+
+/* Visits those of a block of a registered type. */
+void census_fields(const struct heap *heap, const struct census_block *block, census_visit_field *visit, void *arg);
+
 /* A pointer field that leads to no block in use. */
 struct census_pointer {
     struct census_block holder;

@@ -62,11 +62,9 @@ static bool take_fault(struct guard *guard, char *address)
             continue;
         if (!put_zeros(m, address))
             return false;
-        if (!guard->faulted) {
-            guard->offset = offset;
-            guard->path = m->path;
-            guard->faulted = true;
-        }
+        if (guard->fault_count < GUARD_FAULTS)
+            guard->faults[guard->fault_count] = (struct guard_fault){m->path, offset};
+        guard->fault_count++;
         return true;
     }
     return false;
@@ -122,13 +120,21 @@ void guard_begin(struct guard *guard, const struct mapping *first, size_t stride
 
 int guard_check(const struct guard *guard)
 {
-    acquire();
-    bool faulted = guard->faulted;
-    release();
-    if (!faulted)
+    struct guard_fault first;
+    if (guard_faults(guard, &first, 1) == 0)
         return 0;
     return pm_fail(PMA_EIO, "%s cannot be read at offset %" PRIu64 ": the medium is bad there, or the file was cut",
-                   guard->path, guard->offset);
+                   first.path, first.offset);
+}
+
+unsigned guard_faults(const struct guard *guard, struct guard_fault *faults, unsigned room)
+{
+    acquire();
+    unsigned count = guard->fault_count;
+    for (unsigned i = 0; i < count && i < room && i < GUARD_FAULTS; i++)
+        faults[i] = guard->faults[i];
+    release();
+    return count;
 }
 
 void guard_end(struct guard *guard)

@@ -15,13 +15,19 @@
 
 #include "pm/mapping.h"
 
+struct guard_fault {
+    const char *path; /* of the mapping */
+    uint64_t offset;  /* of the access, in its file */
+};
+
+#define GUARD_FAULTS 64u /* kept of one guard */
+
 struct guard {
     const struct mapping *mapping; /* `count` of them, one behind the other in memory `stride` bytes apart */
     size_t stride;
     unsigned count;
-    bool faulted;
-    uint64_t offset; /* of the first fault, in the file of `path` */
-    const char *path;
+    struct guard_fault faults[GUARD_FAULTS];
+    unsigned fault_count; /* may be more than are kept */
     struct guard *next;
 };
 
@@ -29,6 +35,8 @@ struct guard {
 void guard_begin(struct guard *guard, const struct mapping *first, size_t stride, unsigned count);
 /* 0, or PMA_EIO with a detail that names the file and the offset of the first page that could not be read. */
 int guard_check(const struct guard *guard);
+/* The pages that could not be read, the first ones: at most `room`; how many there were. */
+unsigned guard_faults(const struct guard *guard, struct guard_fault *faults, unsigned room);
 /* The last guard restores the action that the program had, unless the program has set another one meanwhile. Twice, and on
  * an all-zero guard, it is harmless. */
 void guard_end(struct guard *guard);

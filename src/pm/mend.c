@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pm/mend.h"
+#include "pm/error.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool write_pages(const struct mapping *m, const char *pages, size_t length, uint64_t offset)
+{
+    size_t done = 0;
+    while (done < length) {
+        ssize_t n = pwrite(m->fd, pages + done, length - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        done += (size_t)n;
+    }
+    return fsync(m->fd) == 0;
+}
+
+static bool reads_back(const struct mapping *m, const char *pages, size_t length, uint64_t offset)
+{
+    char page[4096];
+    for (size_t at = 0; at < length; at += sizeof page)
+        if (mapping_read(m, page, sizeof page, offset + at) != 0 || memcmp(page, pages + at, sizeof page) != 0)
+            return false;
+    return true;
+}
+
+int mend_pages(struct mapping *m, const void *pages, size_t length, uint64_t offset)
+{
+    if (m->device_bytes != 0)
+        return pm_fail(PMA_EIO, "%s is bad at offset %" PRIu64 ": a device is mended by ndctl clear-errors, not from here",
+                       m->path, offset);
+    if (write_pages(m, pages, length, offset) && reads_back(m, pages, length, offset))
+        return 0;
+    int error = mapping_punch(m, offset, length);
+    if (error == 0 && write_pages(m, pages, length, offset) && reads_back(m, pages, length, offset))
+        return 0;
+    return pm_fail(PMA_EIO, "%s cannot be written anew at offset %" PRIu64 ", where the medium is bad", m->path, offset);
+}

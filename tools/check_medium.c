@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The medium below the file: blocks that the kernel lists as bad, pages that could not be read, and what the pool has there. Of
+ * bad pages of the heap: the blocks in use on them, and a root that leads to each.
+ */
+#include "check.h"
+#include "command.h"
+#include "media/roots.h"
+#include "medium.h"
+#include "observe/path.h"
+#include "pool.h"
+#include "text.h"
+#include <inttypes.h>
+#include <pmemalloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VICTIMS_MAX 200u /* blocks that are named */
+
+/* ---- what lies before the heap ---- */
+
+static bool beyond_use(const struct snapshot *snapshot, uint64_t offset)
+{
+    return offset >= TABLE_OFFSET + snapshot->superblock.heap_pages * sizeof(uint64_t);
+}
+
+static const char *consequence(const struct snapshot *snapshot, uint64_t offset)
+{
+    if (offset < ROOTS_OFFSET)
+        return "the other replica counts; --repair writes this one anew";
+    if (offset < TYPES_OFFSET)
+        return "there is no copy of these roots, and without them the pool cannot be opened";
+    if (offset < LANES_OFFSET)
+        return "there is no copy of these types, and without them the pool cannot be opened";
+    if (offset < LIVE_OFFSET)
+        return snapshot->superblock.state == STATE_CLEAN
+                   ? "no log is pending in a pool that was closed cleanly; --repair writes it anew"
+                   : "a log that a crash left may be here, and without it the pool cannot be recovered";
+    if (offset < TABLE_OFFSET)
+        return "nothing but figures; --repair writes it anew";
+    return beyond_use(snapshot, offset) ? "nothing yet; --repair writes it anew"
+                                        : "there is no copy of these span words, and without them the pool cannot be "
+                                          "opened";
+}
+
+static void report_metadata(struct findings *findings, const struct snapshot *snapshot, uint64_t offset, uint64_t bytes)
+{
+    const struct superblock *superblock = snapshot->has_superblock ? &snapshot->superblock : NULL;
+    findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, offset, "%s of the %s are bad: %s", text_bytes(bytes),
+                 medium_area(superblock, offset), consequence(snapshot, offset));
+}
+
+/* A run of the list in pieces, each in one page of metadata. */
+static void report_run(struct findings *findings, const struct snapshot *snapshot, const struct bad_run *run)
+{
+    uint64_t end = run->offset + run->bytes, next;
+    end = end < snapshot->superblock.heap_offset ? end : snapshot->superblock.heap_offset;
+    for (uint64_t at = run->offset; at < end; at = next) {
+        next = (at / MEDIUM_PAGE + 1) * MEDIUM_PAGE;
+        next = next < end ? next : end;
+        report_metadata(findings, snapshot, at, next - at);
+    }
+}
+
+static bool listed(const struct bad_blocks *bad, uint64_t offset, uint64_t bytes)
+{
+    for (size_t i = 0; i < bad->count; i++)
+        if (bad->runs[i].offset < offset + bytes && offset < bad->runs[i].offset + bad->runs[i].bytes)
+            return true;
+    return false;
+}
+
+void check_medium(struct findings *findings, const struct snapshot *snapshot, const struct bad_blocks *bad)
+{
+    for (size_t i = 0; i < bad->count; i++)
+        report_run(findings, snapshot, &bad->runs[i]);
+    for (size_t i = 0; i < snapshot->unreadable_count; i++)
+        if (!listed(bad, snapshot->unreadable[i], MEDIUM_PAGE))
+            report_metadata(findings, snapshot, snapshot->unreadable[i], MEDIUM_PAGE);
+    if (bad->unknown != NULL)
+        findings_checked(findings, AREA_MEDIUM, "no list: %s", bad->unknown);
+    else
+        findings_checked(findings, AREA_MEDIUM, "the kernel lists %s in the file",
+                         bad->count == 0 ? "no bad block" : text_plural(bad->count, "bad run", "bad runs"));
+}
+
+/* ---- the heap ---- */
+
+struct victims {
+    struct path *paths; /* of the blocks; VICTIMS_MAX of them */
+    struct census_block *blocks;
+    uint64_t *places; /* the first bad byte of each, in the file */
+    size_t count, more;
+};
+
+static void add_victim(struct victims *victims, const struct census_block *block, uint64_t place)
+{
+    if (victims->count != 0 && victims->blocks[victims->count - 1].offset == block->offset)
+        return; /* two bad runs in one block */
+    if (victims->count == VICTIMS_MAX) {
+        victims->more++;
+        return;
+    }
+    victims->blocks[victims->count] = *block;
+    victims->places[victims->count] = place;
+    victims->paths[victims->count++].target = block->offset;
+}
+
+static const char *way_text(const struct snapshot *snapshot, const struct heap *heap, const struct path *path)
+{
+    char text[1000] = "";
+    for (unsigned i = 0; i < path->steps; i++) {
+        size_t length = strlen(text);
+        if (i == 1 && path->length > path->steps)
+            length += (size_t)snprintf(text + length, sizeof text - length, " -> ... %" PRIu32 " more",
+                                       path->length - path->steps);
+        if (length < sizeof text)
+            snprintf(text + length, sizeof text - length, " -> %s %#" PRIx64,
+                     snapshot_type_name(snapshot, path->step[i].type), path->step[i].offset);
+    }
+    return text_format("root \"%s\"%s", text_safe(roots_table(heap->base)[path->root].name), text);
+}
+
+static void report_victims(struct findings *findings, const struct snapshot *snapshot, const struct heap *heap,
+                           struct victims *victims)
+{
+    bool all = paths_find(heap, victims->paths, victims->count);
+    for (size_t i = 0; i < victims->count; i++) {
+        const struct census_block *block = &victims->blocks[i];
+        const struct path *path = &victims->paths[i];
+        findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, victims->places[i],
+                     "a block in use is bad here: type %s, %s, at %#" PRIx64 "; %s. %s",
+                     snapshot_type_name(snapshot, block->type), text_bytes(block->bytes), block->offset,
+                     path->found ? way_text(snapshot, heap, path)
+                     : all       ? "no root leads to it"
+                                 : "no root was found that leads to it before memory ran out",
+                     block->type == PMA_TYPE_LEAF ? "It holds no pointers: only what is in it is lost"
+                                                  : "What only its pointers lead to is lost with it");
+    }
+    if (victims->more != 0)
+        findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, NO_OFFSET, "and %zu more blocks in use are on bad pages",
+                     victims->more);
+}
+
+struct heap_pages {
+    struct findings *findings;
+    const struct snapshot *snapshot;
+    const struct heap *heap; /* NULL: the pool cannot be opened, and the words have to do */
+    struct victims victims;
+};
+
+/* The blocks in use of a small or large span from a place in the file on, up to `end`. */
+static void walk_blocks(struct heap_pages *pages, struct span *span, uint64_t place, uint64_t end)
+{
+    const struct heap *heap = pages->heap;
+    uint64_t shift = pages->snapshot->superblock.slot_offset, start = (uint64_t)(span->start - heap->base) - shift;
+    uint64_t bytes = span->block_bytes != 0 ? span->block_bytes : (uint64_t)span->pages * PAGE_BYTES;
+    while (place < end) {
+        struct census_block block;
+        if (census_find(heap, place + shift, &block))
+            add_victim(&pages->victims, &block, place);
+        place = start + ((place - start) / bytes + 1) * bytes;
+    }
+}
+
+static void report_page(struct heap_pages *pages, enum severity severity, uint64_t place, const char *text)
+{
+    findings_add(pages->findings, severity, AREA_MEDIUM, place, "heap page %" PRIu64 ": %s",
+                 (place - pages->snapshot->superblock.heap_offset) / PAGE_BYTES, text);
+}
+
+static void judge_page(struct heap_pages *pages, uint64_t place, uint64_t end)
+{
+    const struct snapshot *snapshot = pages->snapshot;
+    uint64_t page = (place - snapshot->superblock.heap_offset) / PAGE_BYTES;
+    const struct span_view *view = snapshot_span_at(snapshot, page);
+    struct span *span = pages->heap != NULL
+                            ? heap_span_at(pages->heap, pages->heap->base + snapshot->superblock.slot_offset + place)
+                            : NULL;
+    if (page >= snapshot->superblock.heap_pages)
+        return;
+    if (view != NULL && view->kind == SPAN_BAD)
+        report_page(pages, SEVERITY_INFORMATION, place, "bad, and set aside: nobody gets it");
+    else if (view == NULL && snapshot->bad_words == 0)
+        report_page(pages, SEVERITY_WARNING, place,
+                    "bad, and free: the next open for writing sets it aside, and so does --repair");
+    else if (view != NULL && view->kind == SPAN_INTERNAL)
+        report_page(pages, SEVERITY_ERROR, place, "bad, and the shutdown image lies here");
+    else if (span != NULL)
+        walk_blocks(pages, span, place, end);
+    else
+        report_page(pages, SEVERITY_ERROR, place,
+                    view == NULL ? "bad; the words that would tell what is here are damaged"
+                                 : "bad, in a span in use; which of its blocks are, cannot be told");
+}
+
+static void judge_run(struct heap_pages *pages, const struct bad_run *run)
+{
+    uint64_t heap = pages->snapshot->superblock.heap_offset, end = run->offset + run->bytes, next;
+    for (uint64_t at = run->offset > heap ? run->offset : heap; at < end; at = next) {
+        next = heap + ((at - heap) / PAGE_BYTES + 1) * PAGE_BYTES;
+        next = next < end ? next : end;
+        judge_page(pages, at, next);
+    }
+}
+
+void check_bad_pages(struct findings *findings, const struct snapshot *snapshot, const struct heap *heap,
+                     const struct bad_blocks *bad)
+{
+    struct heap_pages pages = {.findings = findings, .snapshot = snapshot, .heap = heap};
+    if (bad->count == 0)
+        return;
+    pages.victims.paths = command_memory(VICTIMS_MAX, sizeof *pages.victims.paths);
+    pages.victims.blocks = command_memory(VICTIMS_MAX, sizeof *pages.victims.blocks);
+    pages.victims.places = command_memory(VICTIMS_MAX, sizeof *pages.victims.places);
+    for (size_t i = 0; i < bad->count; i++)
+        judge_run(&pages, &bad->runs[i]);
+    if (pages.victims.count != 0)
+        report_victims(findings, snapshot, heap, &pages.victims);
+    free(pages.victims.paths);
+    free(pages.victims.blocks);
+    free(pages.victims.places);
+}
+
+/* ---- what nobody has listed, and could not be read ---- */
+
+void check_faults(struct findings *findings, const struct snapshot *snapshot, const pma_pool *pool,
+                  const struct bad_blocks *bad)
+{
+    struct guard_fault faults[GUARD_FAULTS];
+    struct bad_run runs[GUARD_FAULTS];
+    struct bad_blocks met = {.runs = runs};
+    unsigned count = guard_faults(&pool->guard, faults, GUARD_FAULTS);
+    for (unsigned i = 0; i < count && i < GUARD_FAULTS; i++) {
+        uint64_t page = faults[i].offset / MEDIUM_PAGE * MEDIUM_PAGE;
+        if (listed(bad, page, MEDIUM_PAGE) || strcmp(faults[i].path, snapshot->path) != 0)
+            continue;
+        runs[met.count++] = (struct bad_run){page, MEDIUM_PAGE};
+        findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, page, "this page cannot be read: %s",
+                     medium_area(&snapshot->superblock, page));
+    }
+    check_bad_pages(findings, snapshot, &pool->heap, &met);
+}
