@@ -204,7 +204,7 @@ static int read_superblock(struct part *part, bool *damaged)
             memset(image + at, 0, length);
             lost = i;
         } else {
-            error = fault;
+            error = fault; /* of both it is the last one that is told */
         }
     }
     if (error == 0)

@@ -2,10 +2,17 @@
 /* pmemalloc-inspect check FILE */
 #include "check.h"
 #include "command.h"
+#include "pm/badblocks.h"
+#include "repair.h"
 #include "snapshot_json.h"
 #include "text.h"
 #include <pmemalloc.h>
 #include <stdio.h>
+
+struct asked {
+    bool repair;
+    struct repair steps;
+};
 
 /* ---- output ---- */
 
@@ -25,11 +32,13 @@ static void print_result(const struct findings *findings, const struct snapshot 
     findings_print(findings);
 }
 
-static void print_json(const struct findings *findings, const struct snapshot *snapshot)
+static void print_json(const struct findings *findings, const struct snapshot *snapshot, const struct asked *asked)
 {
     struct json_object *map = snapshot_json(snapshot);
     json_truth(map, "wrong", findings_wrong(findings));
     json_truth(map, "complete", findings_complete(findings));
+    if (asked->repair)
+        repair_json(map, &asked->steps);
     findings_json(map, findings);
     json_print(map);
 }
@@ -37,33 +46,63 @@ static void print_json(const struct findings *findings, const struct snapshot *s
 static error_t option(int key, char *argument, struct argp_state *state)
 {
     struct options *options = state->input;
-    if (key == 'a') {
+    struct asked *asked = options->own;
+    switch (key) {
+    case 'a':
         options->all = true;
         return 0;
+    case 'r':
+        asked->repair = true;
+        return 0;
+    case 'n':
+        asked->steps.dry = true;
+        return 0;
+    case 's':
+        bad_blocks_sysfs = argument;
+        return 0;
+    case ARGP_KEY_END:
+        if (asked->steps.dry && !asked->repair)
+            argp_error(state, "--dry-run says what --repair would do: it goes with it");
+        return command_common_option(key, argument, state);
+    default:
+        return command_common_option(key, argument, state);
     }
-    return command_common_option(key, argument, state);
 }
 
 int command_check(int argc, char **argv)
 {
     static const struct argp_option known[] = {
-        COMMAND_JSON_OPTION, {"all", 'a', NULL, 0, "all findings, not only the first 50 of each area", 0}, {0}};
+        COMMAND_JSON_OPTION,
+        {"all", 'a', NULL, 0, "all findings, not only the first 50 of each area", 0},
+        {"repair", 'r', NULL, 0, "first mend what can be mended without guessing", 0},
+        {"dry-run", 'n', NULL, 0, "with --repair: only say what it would do", 0},
+        {"sysfs", 's', "DIR", 0, "read bad blocks from a copy of /sys", 0},
+        {0}};
     static const struct argp argp = {
         .options = known,
         .parser = option,
         .args_doc = "FILE",
         .doc =
             "Verifies all of a pool: both superblocks, roots, types, publish lanes, every word of the span table, the "
-            "shutdown image, and that roots and the pointers of typed objects lead to blocks in use. Says of a pool "
-            "that was closed cleanly which blocks no root reaches. The file is not written.\n\n"
+            "shutdown image, that roots and the pointers of typed objects lead to blocks in use, and the medium: bad "
+            "blocks that the kernel knows of, what can not be read, and for the heap which blocks are there and which "
+            "roots lead to them. Says of a pool that was closed cleanly which blocks no root reaches. The file is not "
+            "written, but with --repair.\n\n"
+            "--repair writes a damaged or unreadable superblock anew from the other one, empties unreadable pages that "
+            "hold nothing, sets bad pages aside that are free, and frees those that are not bad any more. A crash "
+            "meanwhile does no harm, and the rest of the pool is left as it is.\n\n"
             "Of a pool in use only superblocks, roots and types are checked.\v"
-            "Exit status: 0 nothing is wrong; 1 something is; 2 not all could be checked.\n\nExample:\n"
-            "  pmemalloc-inspect check /mnt/pmem0/orders || pmemalloc-inspect /mnt/pmem0/orders\n"};
-    struct options options = {0};
+            "Exit status: 0 nothing is wrong, or nothing any more; 1 something is; 2 not all could be checked.\n\n"
+            "Example:\n"
+            "  pmemalloc-inspect check /mnt/pmem0/orders || pmemalloc-inspect check --repair /mnt/pmem0/orders\n"};
+    struct asked asked = {0};
+    struct options options = {.own = &asked};
     command_parse(&argp, argc, argv, &options);
     struct snapshot snapshot;
     struct mapping file;
     struct findings findings = {.keep_all = options.all};
+    if (asked.repair && repair_file(&asked.steps, options.file) != 0)
+        return FAILED;
     if (snapshot_of_file(&snapshot, options.file, &file) != 0)
         return FAILED;
     check_all(&findings, &snapshot, &file);
@@ -71,11 +110,14 @@ int command_check(int argc, char **argv)
     if (snapshot.state == POOL_IN_USE)
         command_say("%s is in use by %s: only superblocks, roots and types can be checked", text_safe(options.file),
                     holder_text(&snapshot.holder));
+    if (asked.repair && !options.json)
+        repair_print(&asked.steps, options.file);
     if (options.json)
-        print_json(&findings, &snapshot);
+        print_json(&findings, &snapshot, &asked);
     else
         print_result(&findings, &snapshot);
     int status = findings_wrong(&findings) ? FINDINGS : findings_complete(&findings) ? FINE : FAILED;
+    repair_free(&asked.steps);
     findings_free(&findings);
     snapshot_free(&snapshot);
     return status;

@@ -225,8 +225,7 @@ static bool is_damage(int error)
     return error == PMA_ECORRUPT || error == PMA_ETRUNCATED || error == PMA_EIO;
 }
 
-/* Opens the file, locked if that can be, which tells whether the pool is in use. */
-static int begin(struct snapshot *snapshot, const char *path, struct mapping *file)
+static void prepare(struct snapshot *snapshot, const char *path)
 {
     memset(snapshot, 0, sizeof *snapshot);
     snapshot->path = path;
@@ -234,6 +233,12 @@ static int begin(struct snapshot *snapshot, const char *path, struct mapping *fi
     if (snapshot->metadata == NULL)
         command_no_memory();
     memset(snapshot->metadata, 0, TABLE_OFFSET);
+}
+
+/* Opens the file, locked if that can be, which tells whether the pool is in use. */
+static int begin(struct snapshot *snapshot, const char *path, struct mapping *file)
+{
+    prepare(snapshot, path);
     int error = mapping_open(file, path, true);
     if (error == PMA_EBUSY) {
         snapshot->state = POOL_IN_USE;
@@ -314,6 +319,13 @@ int snapshot_of_file(struct snapshot *snapshot, const char *path, struct mapping
     if (error == 0 && (error = read_file(snapshot, file)) != 0)
         mapping_close(file);
     return end(snapshot, error);
+}
+
+int snapshot_of_open_file(struct snapshot *snapshot, const char *path, const struct mapping *file)
+{
+    prepare(snapshot, path);
+    measure(snapshot, file);
+    return end(snapshot, read_file(snapshot, file));
 }
 
 void snapshot_free(struct snapshot *snapshot)

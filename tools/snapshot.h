@@ -66,6 +66,8 @@ int snapshot_take(struct snapshot *snapshot, const char *path);
 int snapshot_take_with_leaks(struct snapshot *snapshot, const char *path);
 /* Only reads the file, whatever its state; it stays open, and locked if it was not in use. Then nothing has been repaired. */
 int snapshot_of_file(struct snapshot *snapshot, const char *path, struct mapping *file);
+/* The same of a file that the caller has opened, locked, and closes. */
+int snapshot_of_open_file(struct snapshot *snapshot, const char *path, const struct mapping *file);
 void snapshot_free(struct snapshot *snapshot);
 
 /* On stderr, for commands that show a part only: that the figures are live, or of a recovery in memory, or incomplete. */

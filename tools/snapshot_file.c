@@ -73,7 +73,7 @@ static void read_table(struct snapshot *snapshot, const struct mapping *file)
         if (medium_read(file, words, count * sizeof *words, TABLE_OFFSET + page * sizeof *words,
                         snapshot_add_unreadable, snapshot) != 0)
             break;
-        snapshot->bad_words += snapshot->unreadable_count - unreadable; /* at least */
+        snapshot->bad_words += (snapshot->unreadable_count - unreadable) * (MEDIUM_PAGE / sizeof *words);
         while (page < first + count)
             page += read_word(snapshot, page, words[page - first]);
     }

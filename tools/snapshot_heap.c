@@ -84,7 +84,9 @@ int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks)
     if (error != 0)
         return error;
     const struct heap *heap = &pool->heap;
-    memcpy(snapshot->metadata, heap->base, TABLE_OFFSET);
+    /* Superblocks and lanes have been read as far as they are needed, and may be unreadable. */
+    memcpy(snapshot->metadata + ROOTS_OFFSET, heap->base + ROOTS_OFFSET, LANES_OFFSET - ROOTS_OFFSET);
+    memcpy(snapshot->metadata + LIVE_OFFSET, heap->base + LIVE_OFFSET, TABLE_OFFSET - LIVE_OFFSET);
     /* Its figures have been settled by opening; the magic is written only by an opener that may. */
     ((struct live_page *)(void *)(snapshot->metadata + LIVE_OFFSET))->head.magic = LIVE_MAGIC;
     snapshot->report = pool->report;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "pm/device_dax.h"
 #include "pm/error.h"
+#include "pm/mapping_guard.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -58,6 +59,24 @@ static char *map_around(const struct mapping *m, uint64_t offset, uint64_t lengt
     return got;
 }
 
+/* What is bad of it is an error, as of a read. */
+static int copy_out(const struct mapping *m, void *target, char *got, size_t mapped, uint64_t offset, size_t length)
+{
+    struct mapping view = {
+        .fd = -1, .path = m->path, .base = got, .length = mapped, .device_align = m->device_align};
+    struct guard guard;
+    struct guard_fault fault;
+    uint64_t first = offset / m->device_align * m->device_align; /* what `got` is */
+    guard_begin(&guard, &view, sizeof view, 1);
+    memcpy(target, got + (offset - first), length);
+    unsigned faults = guard_faults(&guard, &fault, 1);
+    guard_end(&guard);
+    if (faults == 0)
+        return 0;
+    return pm_fail(PMA_EIO, "cannot read %s at offset %" PRIu64 ": the medium is bad there", m->path,
+                   first + fault.offset);
+}
+
 int device_dax_read(const struct mapping *m, void *buffer, size_t length, uint64_t offset)
 {
     char *inside;
@@ -68,9 +87,9 @@ int device_dax_read(const struct mapping *m, void *buffer, size_t length, uint64
     char *got = map_around(m, offset, length, PROT_READ, &inside, &mapped);
     if (got == MAP_FAILED)
         return pm_fail_errno(errno, "cannot map %s to read it", m->path);
-    memcpy(buffer, inside, length);
+    int error = copy_out(m, buffer, got, mapped, offset, length);
     munmap(got, mapped);
-    return 0;
+    return error;
 }
 
 int device_dax_clear(const struct mapping *m, uint64_t bytes, const uint64_t magics[2])
@@ -99,7 +118,27 @@ int device_dax_copy(struct mapping *m)
     char *got = map_around(m, 0, bytes, PROT_READ, &inside, &mapped);
     if (got == MAP_FAILED)
         return pm_fail_errno(errno, "cannot map %s to read it", m->path);
-    memcpy(m->base, inside, bytes);
+    int error = copy_out(m, m->base, got, mapped, 0, bytes);
+    munmap(got, mapped);
+    return error;
+}
+
+int device_dax_write(const struct mapping *m, const void *bytes, size_t length, uint64_t offset)
+{
+    struct pm pm = {.durability = PMA_DURABILITY_FLUSH};
+    uint64_t word;
+    char *inside;
+    size_t mapped;
+    char *got = map_around(m, offset, length, PROT_READ | PROT_WRITE, &inside, &mapped);
+    if (got == MAP_FAILED)
+        return pm_fail_errno(errno, "cannot map %s to write it", m->path);
+    if (length == sizeof word) {
+        memcpy(&word, bytes, sizeof word);
+        pm_publish8(&pm, (uint64_t *)(void *)inside, word);
+    } else {
+        pm_copy(&pm, inside, bytes, length);
+        pm_persist(&pm, inside, length);
+    }
     munmap(got, mapped);
     return 0;
 }

@@ -16,11 +16,14 @@
 
 /* Whether the status is a device-DAX node's, and then its length and alignment. */
 bool device_dax_is(const struct stat *status, uint64_t *bytes, uint64_t *align);
-/* Reads from [offset, offset + length) within the device. */
+/* Reads from [offset, offset + length) within the device. What is bad of it is PMA_EIO. */
 int device_dax_read(const struct mapping *m, void *buffer, size_t length, uint64_t offset);
 /* Steps 1 and 2: zeroes the first `bytes`. `magics` are the offsets of two words that go first. */
 int device_dax_clear(const struct mapping *m, uint64_t bytes, const uint64_t magics[2]);
-/* Copy-on-write is not to be had: fills private memory at m->base with what the device has. */
+/* Copy-on-write is not to be had: fills private memory at m->base with what the device has. PMA_EIO. */
 int device_dax_copy(struct mapping *m);
+
+/* Stores what can be read there: one aligned word in one piece, or bytes in any order; durable when it returns. */
+int device_dax_write(const struct mapping *m, const void *bytes, size_t length, uint64_t offset);
 
 #endif

@@ -11,7 +11,9 @@
 #include "pm/mapping.h"
 
 /* Writes whole pages of 4 KiB where nothing is left that counts, durably, and reads them back: PMA_EIO if that is not what was
- * written, or for a device. The file need not be mapped. */
+ * written, or for bad pages of a device. The file need not be mapped. */
 int mend_pages(struct mapping *m, const void *pages, size_t length, uint64_t offset);
+/* Stores one aligned word of 8 bytes, in one piece, and makes it durable. PMA_EIO. The file need not be mapped. */
+int mend_word(struct mapping *m, uint64_t word, uint64_t offset);
 
 #endif

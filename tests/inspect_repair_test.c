@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pmemalloc-inspect check with bad blocks, and --repair, over a sysfs of the test's own. Part of inspect_tests. */
+#include "bad_medium.h"
+#include "inspect.h"
+#include "media/format.h"
+#include "media/span_word.h"
+#include "pool.h"
+
+#include <inttypes.h>
+#include <signal.h>
+
+void inspect_add_repair_tests(CU_pSuite suite);
+
+static void run(struct result *result, int status, const char *option, const char *root, const char *path)
+{
+    if (option != NULL)
+        INSPECT(result, "check", "--json", "--repair", option, "--sysfs", root, path);
+    else
+        INSPECT(result, "check", "--json", "--sysfs", root, path);
+    if (!CHECK_EQUAL(result->status, status))
+        FAIL_TEST("%.1500s%.400s", result->out, result->error);
+}
+
+/* Ends with the status, having done so many steps, and changes the file or not. */
+static void repairs(const char *path, const char *root, int status, size_t steps)
+{
+    struct result result;
+    uint64_t sum = file_sum(path);
+    run(&result, status, "--all", root, path);
+    CHECK_EQUAL(json_length_at(&result, "repairs"), steps);
+    for (size_t i = 0; i < steps; i++) {
+        char name[40];
+        snprintf(name, sizeof name, "repairs.%zu.done", i);
+        CHECK_EQUAL(json_at(&result, name), 1);
+    }
+    result_free(&result);
+    CHECK((file_sum(path) == sum) == (steps == 0));
+}
+
+static void would_repair(const char *path, const char *root, int status, size_t steps)
+{
+    struct result result;
+    uint64_t sum = file_sum(path);
+    run(&result, status, "--dry-run", root, path);
+    CHECK_EQUAL(json_length_at(&result, "repairs"), steps);
+    CHECK_EQUAL(json_at(&result, "dry_run"), 1);
+    result_free(&result);
+    CHECK_EQUAL(file_sum(path), sum);
+}
+
+static uint64_t objects_in(const char *path)
+{
+    pma_pool *pool = open_pool_at(path, 0);
+    uint64_t objects = pool != NULL ? stats_of(pool).total.inuse_objects : 0;
+    CHECK_HEAP(pool);
+    close_pool(pool);
+    return objects;
+}
+
+/* Either one, and any word of it; the pool itself may be damaged beyond that. */
+static void a_superblock_is_written_anew(void)
+{
+    const char *root = scratch("sysfs-none");
+    if (inspect_program() == NULL)
+        return;
+    for (unsigned i = 0; i < 4; i++) {
+        const char *path = clean_orders_pool("replica", 100);
+        CHECK(flip_bit_at(path, (i % 2) * 4096 + (i < 2 ? 0 : 200), 3));
+        would_repair(path, root, 1, 1);
+        repairs(path, root, 0, 1);
+        repairs(path, root, 0, 0);
+        CHECK_EQUAL(objects_in(path), 182);
+    }
+    const char *path = clean_orders_pool("replica-and-root", 100);
+    CHECK(flip_bit_at(path, 100, 1) && flip_bit_at(path, ROOTS_OFFSET + 20, 1));
+    repairs(path, root, 1, 1);
+    repairs(path, root, 1, 0);
+    path = clean_orders_pool("no-replica", 100);
+    CHECK(flip_bit_at(path, 100, 1) && flip_bit_at(path, 4196, 1));
+    repairs(path, root, 1, 0);
+}
+
+static uint64_t heap_of_file(const char *path)
+{
+    struct superblock superblock = {0};
+    CHECK(read_at(path, &superblock, sizeof superblock, 0));
+    return superblock.heap_offset;
+}
+
+static const char *orders_on_disk(const char *name)
+{
+    const char *path = disk_scratch(name);
+    close_pool(orders_pool(path, 100));
+    return path;
+}
+
+/* Those that are free, in use, at the end, and beyond the heap; then none is bad any more. */
+static void free_pages_are_set_aside_and_come_back(void)
+{
+    struct result result;
+    const char *path = orders_on_disk("repair-free"), *root = scratch("sysfs-repair");
+    if (inspect_program() == NULL)
+        return;
+    uint64_t heap = heap_of_file(path), pages = 16 * MIB / PAGE_BYTES;
+    const uint64_t bad[] = {heap + 1000 * PAGE_BYTES, heap + 1001 * PAGE_BYTES + 4096, heap + 1500 * PAGE_BYTES,
+                            heap + (pages - 1) * PAGE_BYTES};
+    if (!bad_medium(root, path, bad, COUNT_OF(bad)))
+        return;
+    run(&result, 1, NULL, root, path);
+    CHECK_EQUAL(json_at(&result, "areas.9.warning"), 4);
+    result_free(&result);
+    would_repair(path, root, 1, 4);
+    repairs(path, root, 0, 4);
+    repairs(path, root, 0, 0);
+    pma_pool *pool = open_pool_at(path, 0);
+    CHECK_EQUAL(stats_of(pool).pages_bad, 4);
+    CHECK_HEAP(pool);
+    close_pool(pool);
+    CHECK(bad_medium(root, path, bad, 0));
+    would_repair(path, root, 0, 4);
+    repairs(path, root, 0, 4);
+    repairs(path, root, 0, 0);
+    pool = open_pool_at(path, 0);
+    CHECK_EQUAL(stats_of(pool).pages_bad, 0);
+    CHECK_HEAP(pool);
+    close_pool(pool);
+}
+
+static void crash_with_orders(void *arg)
+{
+    orders_pool(arg, 100);
+    die();
+}
+
+/* Before it is recovered: recovery finds the bad spans, and nothing else was touched. */
+static void a_pool_that_needs_recovery_is_repaired_as_it_is(void)
+{
+    struct result result;
+    const char *path = disk_scratch("repair-dirty"), *root = scratch("sysfs-dirty");
+    if (inspect_program() == NULL)
+        return;
+    CHECK_CHILD_DIES(crash_with_orders, (void *)(uintptr_t)path, SIGKILL);
+    uint64_t bad = heap_of_file(path) + 1000 * PAGE_BYTES;
+    if (!bad_medium(root, path, &bad, 1))
+        return;
+    repairs(path, root, 0, 1);
+    run(&result, 0, NULL, root, path);
+    CHECK_STRING_IS(json_text_at(&result, "state"), "needs-recovery");
+    result_free(&result);
+    pma_pool *pool = open_pool_at(path, 0);
+    CHECK_EQUAL(stats_of(pool).pages_bad, 1);
+    CHECK_EQUAL(stats_of(pool).total.inuse_objects, 181); /* without the leak */
+    CHECK_HEAP(pool);
+    close_pool(pool);
+}
+
+/* With a word of the span table that is rotten nobody knows what is free: said, and left alone. */
+static void a_rotten_word_is_left_alone(void)
+{
+    struct result result;
+    const char *path = orders_on_disk("repair-rotten"), *root = scratch("sysfs-rotten");
+    if (inspect_program() == NULL)
+        return;
+    uint64_t bad = heap_of_file(path) + 1000 * PAGE_BYTES;
+    if (!bad_medium(root, path, &bad, 1))
+        return;
+    CHECK(flip_bit_at(path, TABLE_OFFSET + 3, 5));
+    repairs(path, root, 1, 0);
+    run(&result, 1, NULL, root, path);
+    CHECK(json_at(&result, "areas.6.error") != 0 && json_at(&result, "areas.9.error") != 0);
+    result_free(&result);
+}
+
+/* The payload of the oldest order, at the end of a list of 100, and the block behind the root. */
+static void blocks_in_use_are_named_with_a_root(void)
+{
+    struct result result;
+    const char *path = disk_scratch("repair-live"), *root = scratch("sysfs-live");
+    if (inspect_program() == NULL)
+        return;
+    pma_pool *pool = orders_pool(path, 100);
+    const pma_ptr *head = pma_root_get(pool, "newest");
+    const struct order *oldest = pma_direct(pool, *head);
+    while (oldest->payload == 0 || oldest->key != 1)
+        oldest = pma_direct(pool, oldest->next);
+    uint64_t bad[] = {oldest->payload & PMA_OFFSET_MASK, (uint64_t)((const char *)head - heap_of(pool)->base)};
+    close_pool(pool);
+    for (unsigned i = 0; i < 2; i++)
+        bad[i] -= bad[i] % 512;
+    if (!bad_medium(root, path, bad, 2))
+        return;
+    run(&result, 1, NULL, root, path);
+    CHECK(out_has(&result, "a block in use is bad here: type (conservative), "));
+    CHECK(out_has(&result, "a block in use is bad here: type (leaf), "));
+    CHECK(out_has(&result, "; root \\\"orders/head\\\" -> (conservative) 0x"));
+    CHECK(out_has(&result, " more -> order 0x"));
+    CHECK(out_has(&result, "only what is in it is lost"));
+    result_free(&result);
+    repairs(path, root, 1, 0);
+}
+
+/* Nobody else may have it meanwhile, and it says what it wants. */
+static void a_pool_in_use_is_not_repaired(void)
+{
+    struct result result;
+    if (inspect_program() == NULL)
+        return;
+    const char *path = scratch("repair-busy");
+    pma_pool *pool = orders_pool(path, 10);
+    INSPECT(&result, "check", "--repair", path);
+    CHECK(result.status == 2 && error_has(&result, "in use"));
+    result_free(&result);
+    close_pool(pool);
+    INSPECT(&result, "check", "--dry-run", path);
+    CHECK(result.status == 2 && error_has(&result, "--repair"));
+    result_free(&result);
+}
+
+void inspect_add_repair_tests(CU_pSuite suite)
+{
+    CU_ADD_TEST(suite, a_superblock_is_written_anew);
+    CU_ADD_TEST(suite, free_pages_are_set_aside_and_come_back);
+    CU_ADD_TEST(suite, a_pool_that_needs_recovery_is_repaired_as_it_is);
+    CU_ADD_TEST(suite, a_rotten_word_is_left_alone);
+    CU_ADD_TEST(suite, blocks_in_use_are_named_with_a_root);
+    CU_ADD_TEST(suite, a_pool_in_use_is_not_repaired);
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "repair.h"
+#include "command.h"
+#include "medium.h"
+#include "pm/badblocks.h"
+#include "pm/mend.h"
+#include "snapshot.h"
+#include "text.h"
+#include <inttypes.h>
+#include <pmemalloc.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct work {
+    struct repair *repair;
+    struct mapping *file;
+    const struct snapshot *snapshot;
+    const struct bad_blocks *bad;
+};
+
+__attribute__((format(printf, 4, 5))) static void add_step(struct repair *repair, int error, uint64_t offset,
+                                                           const char *format, ...)
+{
+    va_list args;
+    if (repair->count == repair->room) {
+        repair->room = repair->room != 0 ? repair->room * 2 : 16;
+        repair->steps = realloc(repair->steps, repair->room * sizeof *repair->steps);
+        if (repair->steps == NULL)
+            command_no_memory();
+    }
+    struct repair_step *step = &repair->steps[repair->count++];
+    *step = (struct repair_step){.offset = offset};
+    va_start(args, format);
+    if (vasprintf(&step->text, format, args) < 0)
+        command_no_memory();
+    va_end(args);
+    if (error != 0 && (step->error = strdup(pma_error_detail())) == NULL)
+        command_no_memory();
+}
+
+/* ---- superblocks ---- */
+
+static void ignore(void *arg, uint64_t offset, uint64_t bytes)
+{
+    (void)arg;
+    (void)offset;
+    (void)bytes;
+}
+
+static void repair_superblocks(struct repair *repair, struct mapping *file, const char *path)
+{
+    char image[2 * SUPERBLOCK_BYTES] = {0}, page[SUPERBLOCK_BYTES];
+    struct superblock counts;
+    uint64_t bytes;
+    bool damaged;
+    if (mapping_size(file, &bytes) != 0 || bytes < sizeof image ||
+        medium_read(file, image, sizeof image, 0, ignore, NULL) != 0 ||
+        superblock_choose(image, bytes, path, &counts, &damaged) != 0 || !damaged)
+        return;
+    unsigned valid = memcmp(image, &counts, sizeof counts) == 0 ? 0 : 1;
+    uint64_t offset = (uint64_t)(1 - valid) * SUPERBLOCK_BYTES;
+    superblock_restore(image + (size_t)valid * SUPERBLOCK_BYTES, page);
+    int error = repair->dry ? 0 : mend_pages(file, page, sizeof page, offset);
+    add_step(repair, error, offset, "superblock %c is written anew from %c", 'B' - (int)valid, 'A' + (int)valid);
+}
+
+/* ---- pages that hold nothing ---- */
+
+static uint64_t types_end(const struct snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->unreadable_count; i++)
+        if (snapshot->unreadable[i] == TYPES_OFFSET)
+            return LANES_OFFSET; /* nobody knows */
+    uint64_t commit = ((const struct type_table *)(const void *)(snapshot->metadata + TYPES_OFFSET))->commit;
+    return TYPES_OFFSET + sizeof(struct type_table) + (commit >> 32);
+}
+
+static bool holds_nothing(const struct snapshot *snapshot, uint64_t offset)
+{
+    if (offset < TYPES_OFFSET)
+        return false;
+    if (offset < LANES_OFFSET)
+        return offset >= types_end(snapshot);
+    if (offset < LIVE_OFFSET)
+        return snapshot->superblock.state == STATE_CLEAN;
+    if (offset < TABLE_OFFSET)
+        return true;
+    return offset >= TABLE_OFFSET + snapshot->superblock.heap_pages * sizeof(uint64_t);
+}
+
+static void empty_page(const struct work *work, uint64_t offset)
+{
+    static const char zeros[MEDIUM_PAGE];
+    if (!holds_nothing(work->snapshot, offset))
+        return;
+    int error = work->repair->dry ? 0 : mend_pages(work->file, zeros, sizeof zeros, offset);
+    add_step(work->repair, error, offset, "%s of the %s are written anew, empty", text_bytes(MEDIUM_PAGE),
+             medium_area(&work->snapshot->superblock, offset));
+}
+
+static bool readable(const struct mapping *file, uint64_t from, uint64_t to)
+{
+    char page[MEDIUM_PAGE];
+    for (; from < to; from += sizeof page)
+        if (mapping_read(file, page, sizeof page, from) != 0)
+            return false;
+    return true;
+}
+
+static bool was_unreadable(const struct snapshot *snapshot, uint64_t offset)
+{
+    for (size_t i = 0; i < snapshot->unreadable_count; i++)
+        if (snapshot->unreadable[i] == offset)
+            return true;
+    return false;
+}
+
+/* Pages that were never written read as zeros, whatever the medium: those are known from the list. */
+static void empty_pages(const struct work *work)
+{
+    const struct snapshot *snapshot = work->snapshot;
+    for (size_t i = 0; i < snapshot->unreadable_count; i++)
+        empty_page(work, snapshot->unreadable[i]);
+    for (size_t i = 0; i < work->bad->count; i++) {
+        const struct bad_run *run = &work->bad->runs[i];
+        uint64_t end = run->offset + run->bytes, at = run->offset / MEDIUM_PAGE * MEDIUM_PAGE;
+        end = end < snapshot->superblock.heap_offset ? end : snapshot->superblock.heap_offset;
+        for (; at < end; at += MEDIUM_PAGE)
+            if ((at < LIVE_OFFSET || at >= TABLE_OFFSET) && !was_unreadable(snapshot, at)) /* figures are kept */
+                empty_page(work, at);
+    }
+}
+
+/* ---- the heap ---- */
+
+static void set_aside(const struct work *work, uint64_t page, uint64_t pages)
+{
+    uint64_t offset = TABLE_OFFSET + page * sizeof(uint64_t);
+    uint64_t word = span_word_pack(SPAN_BAD, 0, 0, (uint32_t)pages);
+    int error = work->repair->dry ? 0 : mend_word(work->file, word, offset);
+    add_step(work->repair, error, work->snapshot->superblock.heap_offset + page * PAGE_BYTES,
+             "%s from heap page %" PRIu64 " on: bad, free, and now set aside", text_plural(pages, "page", "pages"), page);
+}
+
+/* Two runs may touch the same page: *done is behind the last one that was looked at. */
+static void set_run_aside(const struct work *work, const struct bad_run *run, uint64_t *done)
+{
+    const struct superblock *superblock = &work->snapshot->superblock;
+    uint64_t heap = superblock->heap_offset, bad_end = run->offset + run->bytes;
+    uint64_t page = run->offset > heap ? (run->offset - heap) / PAGE_BYTES : 0;
+    uint64_t end = bad_end > heap ? (bad_end - heap + PAGE_BYTES - 1) / PAGE_BYTES : 0;
+    uint64_t limit = superblock->heap_pages < superblock->capacity_pages ? superblock->heap_pages
+                                                                         : superblock->capacity_pages;
+    page = page > *done ? page : *done;
+    end = end < limit ? end : limit;
+    while (page < end) {
+        uint64_t first = page;
+        while (page < end && snapshot_span_at(work->snapshot, page) == NULL)
+            page++;
+        if (page > first)
+            set_aside(work, first, page - first);
+        else
+            page++;
+    }
+    *done = page > *done ? page : *done;
+}
+
+static bool is_bad(const struct work *work, uint64_t from, uint64_t to)
+{
+    for (size_t i = 0; i < work->bad->count; i++)
+        if (work->bad->runs[i].offset < to && from < work->bad->runs[i].offset + work->bad->runs[i].bytes)
+            return true;
+    return !readable(work->file, from, to);
+}
+
+static void free_again(const struct work *work, const struct span_view *span)
+{
+    uint64_t from = work->snapshot->superblock.heap_offset + span->page * (uint64_t)PAGE_BYTES;
+    if (is_bad(work, from, from + span->pages * (uint64_t)PAGE_BYTES))
+        return;
+    int error = work->repair->dry ? 0 : mend_word(work->file, 0, TABLE_OFFSET + span->page * sizeof(uint64_t));
+    add_step(work->repair, error, from, "%s from heap page %" PRIu32 " on: set aside, not bad any more, and now free",
+             text_plural(span->pages, "page", "pages"), span->page);
+}
+
+static void repair_heap(const struct work *work)
+{
+    const struct snapshot *snapshot = work->snapshot;
+    uint64_t done = 0;
+    if (!snapshot->table_read || snapshot->bad_words != 0)
+        return; /* what is free cannot be told */
+    for (size_t i = 0; i < work->bad->count; i++)
+        set_run_aside(work, &work->bad->runs[i], &done);
+    for (size_t i = 0; i < snapshot->span_count; i++)
+        if (snapshot->spans[i].kind == SPAN_BAD)
+            free_again(work, &snapshot->spans[i]);
+}
+
+/* ---- all of it ---- */
+
+int repair_file(struct repair *repair, const char *path)
+{
+    struct mapping file;
+    struct snapshot snapshot;
+    struct bad_blocks bad;
+    if (mapping_open(&file, path, repair->dry) != 0) {
+        command_say("%s", text_safe(pma_error_detail()));
+        return FAILED;
+    }
+    repair_superblocks(repair, &file, path);
+    if (snapshot_of_open_file(&snapshot, path, &file) != 0) {
+        mapping_close(&file);
+        return FAILED;
+    }
+    bad_blocks_read(&bad, &file, bad_blocks_sysfs);
+    struct work work = {repair, &file, &snapshot, &bad};
+    if (snapshot.error == 0) {
+        empty_pages(&work);
+        repair_heap(&work);
+    }
+    bad_blocks_free(&bad);
+    snapshot_free(&snapshot);
+    mapping_close(&file);
+    return 0;
+}
+
+void repair_print(const struct repair *repair, const char *path)
+{
+    if (repair->count == 0) {
+        printf("%s: nothing to repair\n\n", text_safe(path));
+        return;
+    }
+    printf("%s: %s\n\n", text_safe(path), repair->dry ? "--repair would do this" : "repaired");
+    for (size_t i = 0; i < repair->count; i++) {
+        const struct repair_step *step = &repair->steps[i];
+        printf("  %s%-7s%s  ", text_tone(step->error != NULL ? TONE_BAD : TONE_GOOD),
+               step->error != NULL ? "failed"
+               : repair->dry       ? "to do"
+                                   : "done",
+               text_end());
+        text_paragraph(text_format("offset %#" PRIx64 ": %s%s%s", step->offset, step->text,
+                                   step->error != NULL ? ": " : "", step->error != NULL ? text_safe(step->error) : ""),
+                       11);
+    }
+    putchar('\n');
+}
+
+void repair_json(struct json_object *map, const struct repair *repair)
+{
+    struct json_object *list = json_list_in(map, "repairs");
+    json_truth(map, "dry_run", repair->dry);
+    for (size_t i = 0; i < repair->count; i++) {
+        const struct repair_step *step = &repair->steps[i];
+        struct json_object *entry = json_map_at(list);
+        json_number(entry, "offset", step->offset);
+        json_string(entry, "text", step->text);
+        json_truth(entry, "done", !repair->dry && step->error == NULL);
+        if (step->error != NULL)
+            json_string(entry, "error", step->error);
+    }
+}
+
+void repair_free(struct repair *repair)
+{
+    for (size_t i = 0; i < repair->count; i++) {
+        free(repair->steps[i].text);
+        free(repair->steps[i].error);
+    }
+    free(repair->steps);
+}
