@@ -276,6 +276,21 @@ static void check_exhaustion(pma_pool *pool, struct reached *all)
                         all->block[i].start - pool->heap.base);
 }
 
+/* Blocks of FILL_BYTES that the runs between bad spans have room for, when there are no other spans. */
+static uint64_t room_of(const struct heap *heap, const struct part *part)
+{
+    uint64_t room = 0, at = 0;
+    uint32_t page = part->first_page;
+    for (const struct span *span; (span = span_next(heap, &page)) != NULL;) {
+        uint64_t its = span->page - part->first_page;
+        if (its >= part->page_heap.pages)
+            break;
+        room += (its - at) / (FILL_BYTES / PAGE_BYTES);
+        at = its + span->pages;
+    }
+    return room + (part->superblock.capacity_pages - at) / (FILL_BYTES / PAGE_BYTES);
+}
+
 static void check_empty(pma_pool *pool, struct reached *scratch)
 {
     struct pma_stats stats = statistics(pool);
@@ -283,11 +298,11 @@ static void check_empty(pma_pool *pool, struct reached *scratch)
         oracle_fail(ORACLE_EXHAUSTION,
                     "all was freed and the pool closed; now %" PRIu64 " blocks are in use, and %" PRIu32 " roots",
                     stats.total.inuse_objects, stats.root_count);
-    scratch->count = 0;
-    fill_pages(pool, scratch);
     uint64_t most = 0;
     for (unsigned part = 0; part < heap_parts(&pool->heap); part++)
-        most += pool->heap.parts[part].superblock.capacity_pages / (FILL_BYTES / PAGE_BYTES);
+        most += room_of(&pool->heap, &pool->heap.parts[part]);
+    scratch->count = 0;
+    fill_pages(pool, scratch);
     if (scratch->count != most)
         oracle_fail(ORACLE_EXHAUSTION, "an empty pool of %" PRIu64 " pages has room for %" PRIu64 " blocks; it gave %u",
                     stats.pages_capacity, most, scratch->count);
