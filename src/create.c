@@ -13,6 +13,7 @@
  * In between there are parts that no part 0 knows of: the pool, if there is one, does not miss them, and opening one of them says
  * that it is left over. They may be removed.
  */
+#include "heap/bad_pages.h"
 #include "pm/error.h"
 #include "pool.h"
 #include "recovery/rebuild.h"
@@ -174,11 +175,12 @@ static int give_storage(struct part *part)
     return error;
 }
 
-/* A fresh part is one free run. */
-static void begin_heap(struct part *part)
+/* A fresh part is one free run, until the bad pages are taken out of it. */
+static int begin_heap(struct part *part)
 {
     page_heap_extend(&part->page_heap, (uint32_t)part->superblock.heap_pages);
     page_heap_has_storage(&part->page_heap, 0, (uint32_t)part->superblock.heap_pages);
+    return bad_pages_ask(part, 0, part->superblock.heap_pages);
 }
 
 /* Part 0 last: its name is what makes the pool. */
@@ -210,11 +212,14 @@ static int format(struct pma_pool *pool, const struct pma_options *options)
     if ((options->flags & PMA_FIXED_ADDRESS) != 0)
         first->base_address = (uint64_t)(uintptr_t)heap->base;
     lock_acquire(&heap->pages_lock);
-    for (unsigned part = 0; part < heap_parts(heap); part++)
-        begin_heap(&heap->parts[part]);
+    for (unsigned part = 0; part < heap_parts(heap) && error == 0; part++)
+        error = begin_heap(&heap->parts[part]);
+    for (unsigned part = 0; part < heap_parts(heap) && error == 0; part++)
+        bad_pages_quarantine(heap, &heap->parts[part]);
     lock_release(&heap->pages_lock);
     struct rebuild rebuild = {.heap = heap};
-    error = rebuild_begin(&rebuild);
+    if (error == 0)
+        error = rebuild_begin(&rebuild);
     if (error != 0)
         return error;
     settle(&rebuild); /* of nothing: names the bins of the live page */
@@ -334,13 +339,15 @@ static int add(struct pma_pool *pool, unsigned index, const struct pma_part *giv
     error = heap_add_part(heap, index, pool->flags);
     if (error != 0)
         return error;
-    begin_heap(part);
-    error = announce(pool, index);
+    error = begin_heap(part);
+    if (error == 0)
+        error = announce(pool, index);
     if (error != 0)
         return error;
     uint64_t end = part->first_page + (uint64_t)part->page_limit;
     atomic_store_explicit(&heap->page_limit, (uint32_t)end, memory_order_relaxed);
     atomic_store_explicit(&heap->part_count, index + 1, memory_order_release);
+    bad_pages_quarantine(heap, part); /* the pages lock is held: nobody has got anything of it yet */
     return 0;
 }
 

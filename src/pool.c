@@ -314,18 +314,11 @@ static void give_back_reserve(struct heap *heap)
     lock_release(&heap->pages_lock);
 }
 
-/* What the kernel knows of the pool's files. Where it knows nothing, or does not tell, there is nothing to be done. */
 static int learn_bad_pages(struct heap *heap)
 {
     int error = 0;
-    for (unsigned number = 0; number < heap_parts(heap) && error == 0; number++) {
-        struct part *part = &heap->parts[number];
-        struct bad_blocks list;
-        bad_blocks_read(&list, &part->mapping, bad_blocks_sysfs);
-        if (list.unknown == NULL)
-            error = bad_pages_learn(part, &list, 0, part->superblock.heap_pages);
-        bad_blocks_free(&list);
-    }
+    for (unsigned part = 0; part < heap_parts(heap) && error == 0; part++)
+        error = bad_pages_ask(&heap->parts[part], 0, heap->parts[part].superblock.heap_pages);
     return error;
 }
 

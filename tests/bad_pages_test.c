@@ -180,6 +180,33 @@ static void recovery_sets_aside_what_it_frees(void)
     close_pool(pool);
 }
 
+/* Bad blocks of the device that come to the pool with a growth: told by the list as it is then. */
+static void appended_pages_are_looked_at(void)
+{
+    const char *path = disk_scratch("bad-growth"), *root = scratch("sysfs-growth");
+    pma_pool *pool = create_pool(path, MIB, 16 * MIB);
+    if (pool == NULL)
+        return;
+    uint64_t heap = heap_begins(pool);
+    /* The file system gives the places now; the growth finds them in the file. */
+    CHECK_EQUAL(truncate(path, (off_t)(heap + 16 * MIB)), 0);
+    char zero = 0;
+    const uint64_t bad[] = {heap + 2 * MIB, heap + 3 * MIB - PAGE_BYTES};
+    for (unsigned i = 0; i < COUNT_OF(bad); i++)
+        CHECK(write_at(path, &zero, 1, bad[i]));
+    if (!bad_medium(root, path, bad, COUNT_OF(bad))) {
+        close_pool(pool);
+        return;
+    }
+    bad_blocks_sysfs = root;
+    nobody_gets(pool, bad, COUNT_OF(bad));
+    CHECK(stats_of(pool).growths != 0);
+    CHECK_EQUAL(stats_of(pool).pages_bad, 2);
+    CHECK_HEAP(pool);
+    close_pool(pool);
+    bad_blocks_sysfs = "/sys";
+}
+
 /* A reader changes nothing; a list of another device, and one that cannot be read, say nothing. */
 static void readers_and_other_devices(void)
 {
@@ -209,5 +236,6 @@ void bad_pages_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, pages_in_use_stay_until_they_are_free);
     CU_ADD_TEST(suite, free_blocks_are_withheld);
     CU_ADD_TEST(suite, recovery_sets_aside_what_it_frees);
+    CU_ADD_TEST(suite, appended_pages_are_looked_at);
     CU_ADD_TEST(suite, readers_and_other_devices);
 }

@@ -109,6 +109,15 @@ int bad_pages_learn(struct part *part, const struct bad_blocks *list, uint64_t f
     return 0;
 }
 
+int bad_pages_ask(struct part *part, uint64_t from, uint64_t to)
+{
+    struct bad_blocks list;
+    bad_blocks_read(&list, &part->mapping, bad_blocks_sysfs);
+    int error = list.unknown == NULL ? bad_pages_learn(part, &list, from, to) : 0;
+    bad_blocks_free(&list);
+    return error;
+}
+
 void bad_pages_forget(struct part *part)
 {
     if (part->bad == NULL)

@@ -319,6 +319,8 @@ static int grow(struct heap *heap, struct part *part, uint32_t pages, uint32_t a
         mapping_populate(&part->mapping, &heap->pm, part->mapping.heap_offset + (first + step - backed) * PAGE_BYTES,
                          backed * PAGE_BYTES, page_heap->prefault);
     lock_acquire(&heap->pages_lock);
+    if (error == 0)
+        error = bad_pages_ask(part, first, first + step);
     if (error != 0)
         return error;
     clear_words(&heap->pm, part, first, step);
@@ -326,6 +328,7 @@ static int grow(struct heap *heap, struct part *part, uint32_t pages, uint32_t a
     superblock_commit(&heap->pm, part->mapping.base, &part->superblock);
     page_heap_extend(page_heap, (uint32_t)step);
     page_heap_has_storage(page_heap, (uint32_t)(first + step - backed), (uint32_t)backed);
+    bad_pages_quarantine(heap, part);
     atomic_fetch_add_explicit(&heap->growths, 1, memory_order_relaxed);
     return 0;
 }
