@@ -185,8 +185,9 @@ static void judge_page(struct heap_pages *pages, uint64_t place, uint64_t end)
         report_page(pages, SEVERITY_WARNING, place,
                     "bad, and free: the next open for writing sets it aside, and so does --repair");
     else if (view != NULL && view->kind == SPAN_INTERNAL)
-        report_page(pages, SEVERITY_ERROR, place, "bad, and the shutdown image lies here: without it the pool opens by recover "
-                                                   "--force only, which frees what no root reaches");
+        report_page(pages, SEVERITY_ERROR, place,
+                    "bad, and the shutdown image lies here: without it the pool opens by recover "
+                    "--force only, which frees what no root reaches");
     else if (span != NULL)
         walk_blocks(pages, span, place, end);
     else

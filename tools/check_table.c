@@ -145,7 +145,8 @@ void check_table(struct findings *findings, const struct snapshot *snapshot, con
         findings_skipped(findings, AREA_TABLE, "no superblock says how long it is");
         return;
     }
-    struct words words = {.file = file, .findings = findings, .limit = superblock->capacity_pages + superblock->reserve_pages};
+    struct words words = {
+        .file = file, .findings = findings, .limit = superblock->capacity_pages + superblock->reserve_pages};
     words.word = command_memory(CHUNK_WORDS, sizeof *words.word);
     uint64_t spans = 0;
     for (uint64_t page = 0; page < superblock->heap_pages && !words.failed;) {

@@ -141,7 +141,8 @@ static void set_aside(const struct work *work, uint64_t page, uint64_t pages)
     uint64_t word = span_word_pack(SPAN_BAD, 0, 0, (uint32_t)pages);
     int error = work->repair->dry ? 0 : mend_word(work->file, word, offset);
     add_step(work->repair, error, work->snapshot->superblock.heap_offset + page * PAGE_BYTES,
-             "%s from heap page %" PRIu64 " on: bad, free, and now set aside", text_plural(pages, "page", "pages"), page);
+             "%s from heap page %" PRIu64 " on: bad, free, and now set aside", text_plural(pages, "page", "pages"),
+             page);
 }
 
 /* Two runs may touch the same page: *done is behind the last one that was looked at. */
@@ -151,8 +152,8 @@ static void set_run_aside(const struct work *work, const struct bad_run *run, ui
     uint64_t heap = superblock->heap_offset, bad_end = run->offset + run->bytes;
     uint64_t page = run->offset > heap ? (run->offset - heap) / PAGE_BYTES : 0;
     uint64_t end = bad_end > heap ? (bad_end - heap + PAGE_BYTES - 1) / PAGE_BYTES : 0;
-    uint64_t limit = superblock->heap_pages < superblock->capacity_pages ? superblock->heap_pages
-                                                                         : superblock->capacity_pages;
+    uint64_t limit =
+        superblock->heap_pages < superblock->capacity_pages ? superblock->heap_pages : superblock->capacity_pages;
     page = page > *done ? page : *done;
     end = end < limit ? end : limit;
     while (page < end) {

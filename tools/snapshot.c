@@ -29,8 +29,7 @@ void snapshot_add_unreadable(void *arg, uint64_t offset, uint64_t bytes)
             return;
     if (snapshot->unreadable_count == snapshot->unreadable_room) {
         snapshot->unreadable_room = snapshot->unreadable_room != 0 ? snapshot->unreadable_room * 2 : 64;
-        snapshot->unreadable =
-            realloc(snapshot->unreadable, snapshot->unreadable_room * sizeof *snapshot->unreadable);
+        snapshot->unreadable = realloc(snapshot->unreadable, snapshot->unreadable_room * sizeof *snapshot->unreadable);
         if (snapshot->unreadable == NULL)
             command_no_memory();
     }

@@ -51,7 +51,8 @@ struct snapshot {
     size_t bad_words;       /* of the span table; skipped */
     bool table_read;        /* all of it, but for those */
     struct span_view image; /* the shutdown image; pages 0: none */
-    uint64_t *unreadable;   /* offsets of pages of MEDIUM_PAGE bytes that were to be read and could not be; as zeros above */
+    uint64_t
+        *unreadable; /* offsets of pages of MEDIUM_PAGE bytes that were to be read and could not be; as zeros above */
     size_t unreadable_count, unreadable_room;
 
     uint64_t file_bytes, device_bytes;
@@ -92,7 +93,7 @@ int view_close(pma_pool *pool);
 /* ---- its parts, for snapshot.c ---- */
 
 void snapshot_add_span(struct snapshot *snapshot, const struct span_view *span);
-void snapshot_add_unreadable(void *snapshot, uint64_t offset, uint64_t bytes); /* a medium_visit */
+void snapshot_add_unreadable(void *arg, uint64_t offset, uint64_t bytes); /* a medium_visit; arg: the snapshot */
 /* Opens the pool read-only and copies it. The error of pma_open. */
 int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks);
 /* Reads what can be read from an open file. The error of superblock_choose. */

@@ -41,7 +41,7 @@ int view_open(const char *path, unsigned flags, pma_pool **pool)
     int error = pma_open(path, &options, pool);
     progress_end();
     if (error == 0)
-        guard_begin(&(*pool)->guard, &(*pool)->heap.parts[0].mapping, sizeof (*pool)->heap.parts[0],
+        guard_begin(&(*pool)->guard, &(*pool)->heap.parts[0].mapping, sizeof(*pool)->heap.parts[0],
                     heap_parts(&(*pool)->heap));
     return error;
 }

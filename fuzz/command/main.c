@@ -3,9 +3,9 @@
 #include "seeded.h"
 #include <string.h>
 
-static const struct workload *const workloads[] = {&workload_small,    &workload_create,        &workload_kv,
-                                                   &workload_kv_merge, &workload_threads,       &workload_parts,
-                                                   &workload_region,   &workload_medium,        &workload_planted_fence, NULL};
+static const struct workload *const workloads[] = {
+    &workload_small, &workload_create, &workload_kv,     &workload_kv_merge,      &workload_threads,
+    &workload_parts, &workload_region, &workload_medium, &workload_planted_fence, NULL};
 
 /* workload_planted_fence is a mistake, there to be found: it is run by name only. */
 static const struct job planted[] = {{&workload_planted_fence, {.platform = MEDIUM_ADR}, 1, 0, 8}, {0}};

@@ -4,9 +4,9 @@
  * free, or when the block that has them is freed. What must hold after a crash: a page that had become one still is, and all
  * else is as before the operation or after it. The check knows of no list, so that what was not durable would be free there.
  */
+#include "medium.h"
 #include "explorer.h"
 #include "heap/bad_pages.h"
-#include "medium.h"
 #include "pool.h"
 #include "workload.h"
 #include "workloads/content.h"
@@ -17,7 +17,8 @@
 #define CAPACITY ((size_t)72 * PAGE_BYTES)
 #define SLOTS 2u
 
-static const size_t bytes_of[SLOTS] = {1000, 4 * PAGE_BYTES + 100}; /* a span of several blocks; one of its own, of 5 pages */
+static const size_t bytes_of[SLOTS] = {1000,
+                                       4 * PAGE_BYTES + 100}; /* a span of several blocks; one of its own, of 5 pages */
 
 /* Pages 1, 9, 10 and 20: in either block, wherever it is, or free. Two runs touch the same page. */
 static const struct {
@@ -214,8 +215,8 @@ static uint64_t context(void)
     return number;
 }
 
-static const uint8_t both[] = {OP_SMALL, OP_LARGE, OP_LEARN, OP_FREE_LARGE, OP_LARGE, OP_FREE_SMALL, OP_CRASH,
-                               OP_LEARN, OP_CLOSE, OP_LARGE, CASE_END};
+static const uint8_t both[] = {OP_SMALL, OP_LARGE, OP_LEARN, OP_FREE_LARGE, OP_LARGE, OP_FREE_SMALL,
+                               OP_CRASH, OP_LEARN, OP_CLOSE, OP_LARGE,      CASE_END};
 static const uint8_t *const scripts[] = {both, NULL};
 
 const struct workload workload_medium = {

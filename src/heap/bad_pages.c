@@ -84,23 +84,30 @@ static uint64_t count_pages(const struct part *part, const struct bad_blocks *li
     return pages;
 }
 
+/* Room for `more` runs behind those that are known; false without memory. */
+static bool make_room(struct bad_pages *bad, size_t more)
+{
+    struct page_run *runs = realloc(bad->runs, (bad->count + more) * sizeof *runs);
+    if (runs == NULL)
+        return false;
+    bad->runs = runs;
+    return true;
+}
+
 int bad_pages_learn(struct part *part, const struct bad_blocks *list, uint64_t from, uint64_t to)
 {
     to = to < part->superblock.capacity_pages ? to : part->superblock.capacity_pages;
     uint64_t pages = count_pages(part, list, from, to);
     if (pages == 0 && part->bad == NULL)
         return 0;
-    struct bad_pages *bad = part->bad != NULL ? part->bad : calloc(1, sizeof *bad);
-    uint32_t known = bad != NULL ? bad->count : 0;
-    while (known > 0 && bad->runs[known - 1].first >= from) /* pages that the file had before, and was cut by */
-        known--;
-    struct page_run *runs = bad != NULL ? realloc(bad->runs, (known + list->count + 1) * sizeof *runs) : NULL;
-    if (runs != NULL)
-        bad->runs = runs;
-    part->bad = bad;
-    if (runs == NULL || !take_descriptors(part, &bad->spare, pages))
+    if (part->bad == NULL)
+        part->bad = calloc(1, sizeof *part->bad);
+    struct bad_pages *bad = part->bad;
+    if (bad == NULL || !make_room(bad, list->count + 1) || !take_descriptors(part, &bad->spare, pages))
         return pm_fail(PMA_ENOMEM, "no DRAM for the %zu bad blocks of %s", list->count, part->mapping.path);
-    bad->count = known;
+    while (bad->count > 0 &&
+           bad->runs[bad->count - 1].first >= from) /* of pages that the file had before, and was cut by */
+        bad->count--;
     for (size_t i = 0; i < list->count; i++) {
         struct page_run run = pages_of(part, &list->runs[i], from, to);
         if (run.pages != 0)

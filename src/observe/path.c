@@ -66,9 +66,10 @@ static void keep_way(const struct search *search, struct path *path, uint32_t en
     path->length = length;
     path->steps = length < PATH_STEPS ? length : PATH_STEPS;
     census_find(search->heap, search->entries[at].offset, &path->step[0]);
-    at = entry;
-    for (unsigned step = path->steps; step-- > 1; at = search->entries[at].parent)
-        census_find(search->heap, search->entries[at].offset, &path->step[step]);
+    for (unsigned step = path->steps - 1; step > 0 && (entry & FROM_ROOT) == 0; step--) {
+        census_find(search->heap, search->entries[entry].offset, &path->step[step]);
+        entry = search->entries[entry].parent;
+    }
 }
 
 static void reach(struct search *search, uint64_t target)
@@ -117,7 +118,8 @@ bool paths_find(const struct heap *heap, struct path *paths, size_t count)
     const struct root_slot *roots = roots_table(heap->base);
     for (size_t i = 0; i < count; i++)
         paths[i].found = false;
-    void *seen = mmap(NULL, seen_bytes(heap), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *seen =
+        mmap(NULL, seen_bytes(heap), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (seen == MAP_FAILED)
         return false;
     search.seen = seen;

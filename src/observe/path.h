@@ -13,11 +13,11 @@
 #define PATH_STEPS 6u
 
 struct path {
-    uint64_t target;   /* offset of the block, given by the caller */
-    bool found;        /* false: no root leads there, or the search ended before */
-    unsigned root;     /* the slot */
-    uint32_t length;   /* blocks on the way, the target included */
-    unsigned steps;    /* of them, these are kept: the first, the rest from the end back */
+    uint64_t target;                      /* offset of the block, given by the caller */
+    bool found;                           /* false: no root leads there, or the search ended before */
+    unsigned root;                        /* the slot */
+    uint32_t length;                      /* blocks on the way, the target included */
+    unsigned steps;                       /* of them, these are kept: the first, the rest from the end back */
     struct census_block step[PATH_STEPS]; /* from the root on */
 };
 

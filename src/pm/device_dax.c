@@ -62,8 +62,7 @@ static char *map_around(const struct mapping *m, uint64_t offset, uint64_t lengt
 /* What is bad of it is an error, as of a read. */
 static int copy_out(const struct mapping *m, void *target, char *got, size_t mapped, uint64_t offset, size_t length)
 {
-    struct mapping view = {
-        .fd = -1, .path = m->path, .base = got, .length = mapped, .device_align = m->device_align};
+    struct mapping view = {.fd = -1, .path = m->path, .base = got, .length = mapped, .device_align = m->device_align};
     struct guard guard;
     struct guard_fault fault;
     uint64_t first = offset / m->device_align * m->device_align; /* what `got` is */

@@ -60,5 +60,6 @@ int mend_pages(struct mapping *m, const void *pages, size_t length, uint64_t off
     int error = mapping_punch(m, offset, length);
     if (error == 0 && write_all(m, pages, length, offset) && reads_back(m, pages, length, offset))
         return 0;
-    return pm_fail(PMA_EIO, "%s cannot be written anew at offset %" PRIu64 ", where the medium is bad", m->path, offset);
+    return pm_fail(PMA_EIO, "%s cannot be written anew at offset %" PRIu64 ", where the medium is bad", m->path,
+                   offset);
 }
