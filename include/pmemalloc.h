@@ -75,8 +75,9 @@ PMA_API int pma_create(const char *path, const struct pma_options *options, pma_
  * PMA_EIO, with the offset in the detail; others go to the program's action, which is back when pma_open returns. No thread
  * may set an action for SIGBUS meanwhile. Errors: PMA_ENOENT, PMA_EACCES, PMA_EBUSY, PMA_ENOTPOOL, PMA_EVERSION,
  * PMA_ECORRUPT, PMA_ETRUNCATED, PMA_ELAYOUT, PMA_EADDRESS, PMA_ENOMEM, PMA_EIO, PMA_ENOSPC (a sparse copy, for which there
- * is no storage). An error leaves the file as it was; after PMA_EIO a recovery may have been begun, and is
- * repeated by the next open.
+ * is no storage). An error leaves the file as it was, but for a superblock that was unreadable and has been written anew; after
+ * PMA_EIO a recovery may have been begun, and is repeated by the next open. Pages that the kernel lists as bad are handed out
+ * by no pool that is open for writing: docs/media.md.
  */
 PMA_API int pma_open(const char *path, const struct pma_options *options, pma_pool **pool);
 

@@ -76,7 +76,7 @@ struct pma_stats {
 /* How the last open of this pool went. */
 struct pma_open_report {
     int recovered;        /* 1: the pool had not been closed cleanly, and was recovered */
-    int replica_repaired; /* 1: one superblock replica was damaged, the other one was used */
+    int replica_repaired; /* 1: one superblock replica was damaged or unreadable, the other one was used */
     unsigned threads;     /* that marked */
     uint64_t lanes_replayed;
     uint64_t live_objects, live_bytes;
