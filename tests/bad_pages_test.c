@@ -7,6 +7,7 @@
 #include "pm/badblocks.h"
 #include "pool.h"
 
+#include <inttypes.h>
 #include <signal.h>
 
 #define SIZE (4 * MIB)
@@ -180,6 +181,27 @@ static void recovery_sets_aside_what_it_frees(void)
     close_pool(pool);
 }
 
+/* A store there would be a SIGBUS one day: said at once, and nothing is written. Beyond the tables it is no harm. */
+static void bad_metadata_is_an_error(void)
+{
+    const char *path = full_size_pool("bad-metadata"), *root = scratch("sysfs-metadata");
+    const uint64_t places[] = {ROOTS_OFFSET, TYPES_OFFSET + 8192, LANES_OFFSET, LIVE_OFFSET, TABLE_OFFSET};
+    uint64_t sum = file_sum(path);
+    for (unsigned i = 0; i < COUNT_OF(places); i++) {
+        char word[40];
+        pma_pool *pool;
+        if (!bad_medium(root, path, &places[i], 1))
+            return;
+        snprintf(word, sizeof word, "at offset %" PRIu64 ",", places[i]);
+        bad_blocks_sysfs = root;
+        CHECK_ERROR(pma_open(path, NULL, &pool), PMA_EIO, word);
+        bad_blocks_sysfs = "/sys";
+        CHECK_EQUAL(file_sum(path), sum);
+        pool = open_pool_at(path, PMA_READ_ONLY);
+        close_pool(pool);
+    }
+}
+
 /* Bad blocks of the device that come to the pool with a growth: told by the list as it is then. */
 static void appended_pages_are_looked_at(void)
 {
@@ -236,6 +258,7 @@ void bad_pages_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, pages_in_use_stay_until_they_are_free);
     CU_ADD_TEST(suite, free_blocks_are_withheld);
     CU_ADD_TEST(suite, recovery_sets_aside_what_it_frees);
+    CU_ADD_TEST(suite, bad_metadata_is_an_error);
     CU_ADD_TEST(suite, appended_pages_are_looked_at);
     CU_ADD_TEST(suite, readers_and_other_devices);
 }

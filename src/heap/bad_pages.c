@@ -2,6 +2,7 @@
 #include "heap/bad_pages.h"
 #include "heap/span_table.h"
 #include "pm/error.h"
+#include <inttypes.h>
 #include <stdlib.h>
 
 struct page_run {
@@ -116,11 +117,29 @@ int bad_pages_learn(struct part *part, const struct bad_blocks *list, uint64_t f
     return 0;
 }
 
+/* Parts but the first have nothing between superblocks and span table. */
+static int refuse_bad_metadata(const struct part *part, const struct bad_blocks *list)
+{
+    uint64_t from = part->superblock.part_index == 0 ? ROOTS_OFFSET : TABLE_OFFSET;
+    uint64_t end = TABLE_OFFSET + (part->superblock.capacity_pages + part->superblock.reserve_pages) * sizeof(uint64_t);
+    bool made = !part->mapping.linked;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct bad_run *run = &list->runs[i];
+        bool in_tables = run->offset < end && run->offset + run->bytes > from;
+        if (in_tables || (made && run->offset < ROOTS_OFFSET))
+            return pm_fail(PMA_EIO, "the medium of %s is bad at offset %" PRIu64 ", where its metadata is",
+                           part->mapping.path, run->offset > from || made ? run->offset : from);
+    }
+    return 0;
+}
+
 int bad_pages_ask(struct part *part, uint64_t from, uint64_t to)
 {
     struct bad_blocks list;
     bad_blocks_read(&list, &part->mapping, bad_blocks_sysfs);
-    int error = list.unknown == NULL ? bad_pages_learn(part, &list, from, to) : 0;
+    int error = list.unknown == NULL ? refuse_bad_metadata(part, &list) : 0;
+    if (error == 0 && list.unknown == NULL)
+        error = bad_pages_learn(part, &list, from, to);
     bad_blocks_free(&list);
     return error;
 }
