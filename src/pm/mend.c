@@ -8,6 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* The other block may be one that was given back before, and is bad as well. What is given back now is not given again before the
+ * file system has committed that, which a failure does not wait for: each attempt gets another one. */
+#define ATTEMPTS 8u
+
 static bool write_all(const struct mapping *m, const char *bytes, size_t length, uint64_t offset)
 {
     size_t done = 0;
@@ -57,9 +61,13 @@ int mend_pages(struct mapping *m, const void *pages, size_t length, uint64_t off
         return write_device(m, pages, length, offset);
     if (write_all(m, pages, length, offset) && reads_back(m, pages, length, offset))
         return 0;
-    int error = mapping_punch(m, offset, length);
-    if (error == 0 && write_all(m, pages, length, offset) && reads_back(m, pages, length, offset))
-        return 0;
+    for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
+        int error = mapping_punch(m, offset, length);
+        if (error != 0)
+            return error;
+        if (write_all(m, pages, length, offset) && reads_back(m, pages, length, offset))
+            return 0;
+    }
     return pm_fail(PMA_EIO, "%s cannot be written anew at offset %" PRIu64 ", where the medium is bad", m->path,
                    offset);
 }
