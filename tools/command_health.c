@@ -163,6 +163,8 @@ static void print_bad_blocks(const struct health *health)
     }
     putchar('\n');
     table_print(table);
+    if (health->is_pool)
+        printf("\n  What is lost, \"pmemalloc-inspect check %s\" says.\n", text_safe(health->path));
 }
 
 static const char *name_of(const char *path)

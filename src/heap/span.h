@@ -12,7 +12,7 @@
  *         remote   remote[i / 64], set by other threads with fetch_or, taken by the owner with exchange
  *         in_word  the word that the owner's bin holds: bin->word, at word index `cursor`
  *         gathered the word that some thread's bin gathers frees for: bin->gathered, on the way to local or remote
- *         "allocated" includes blocks that wait in some thread's LIFO
+ *         "allocated" includes blocks that wait in some thread's LIFO, and free ones on bad pages (bad_pages.h)
  *     used = blocks - number of local bits   (blocks in a bin, and remote frees until collected, count as used)
  *
  * Owner (see ownership.h for how it changes):
