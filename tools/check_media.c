@@ -20,13 +20,15 @@ static uint64_t slot_offset(unsigned slot)
     return ROOTS_OFFSET + slot * sizeof(struct root_slot);
 }
 
-/* Of the pool's addresses, as far as its parts are known. */
+/* Of the pool's addresses; what may be in a part that is not known is taken for granted. */
 static uint64_t range_bytes(const struct snapshot *snapshot)
 {
     uint64_t bytes = 0;
     for (unsigned part = 0; part < snapshot->files.count; part++) {
         const struct superblock *superblock = &snapshot->files.part[part].superblock;
-        if (snapshot_geometry_holds(snapshot, part) && superblock->slot_offset + superblock->slot_bytes > bytes)
+        if (!snapshot_geometry_holds(snapshot, part))
+            return RANGE_MAX;
+        if (superblock->slot_offset + superblock->slot_bytes > bytes)
             bytes = superblock->slot_offset + superblock->slot_bytes;
     }
     return bytes;
