@@ -100,7 +100,8 @@ void heap_storage_changed(struct heap *heap)
     uint64_t stored = stored_pages(heap), below = 0;
     if (stored > trim->idle && stored > trim->floor)
         below = stored - (stored / 5 > trim->idle ? stored / 5 : trim->idle);
-    atomic_store_explicit(&trim->below, below, memory_order_relaxed);
+    if (below != atomic_load_explicit(&trim->below, memory_order_relaxed)) /* others read it all the time */
+        atomic_store_explicit(&trim->below, below, memory_order_relaxed);
 }
 
 static void begin_search(struct trim *trim, const struct heap *heap, unsigned part)

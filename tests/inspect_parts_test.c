@@ -315,7 +315,7 @@ static void damage_is_named_with_its_part(void)
 {
     struct place place;
     struct result result;
-    struct superblock second, third;
+    struct superblock second = {0}, third = {0};
     uint64_t junk = 0x0123456789abcdef;
     if (inspect_program() == NULL)
         return;

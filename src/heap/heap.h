@@ -28,6 +28,7 @@
 #include "heap/page_heap.h"
 #include "heap/size_class.h"
 #include "heap/span.h"
+#include "heap/trim.h"
 #include "media/live.h"
 #include "media/superblock.h"
 #include "media/types.h"
@@ -83,21 +84,6 @@ struct watermarks {
     /* When the level was last looked at, what it was, and the growth in bytes a second. */
     _Atomic uint64_t sample_time, sample_pages;
     _Atomic int64_t growth;
-};
-
-/* See src/trim.c. */
-struct trim {
-    _Atomic uint64_t below;  /* pages in use: with fewer, too many others have storage. 0: never */
-    _Atomic uint64_t since;  /* the time since when it has been so; 0: it is not */
-    _Atomic uint64_t peak;   /* the most pages in use since then */
-    _Atomic bool busy;       /* somebody is at what follows */
-    bool held;               /* pages are out of the page heap while they are given back; pages lock, as what follows */
-    uint64_t goal;           /* pages with storage to come down to; 0: nothing is under way */
-    unsigned part;           /* that is being searched */
-    uint32_t below_page;     /* pages of it from here on were seen */
-    uint32_t cut;            /* the free pages from here to the part's end are given back, and can be cut off */
-    uint64_t idle, after_ns; /* the options, idle in pages */
-    uint64_t floor;          /* pages with storage that the program wants whatever it uses: options.size */
 };
 
 struct heap {
@@ -187,13 +173,6 @@ static inline void heap_count(_Atomic uint64_t *counter, uint64_t pages)
 /* To be called on slow paths, without a lock and with nothing half done: tells whoever wants to know of the level, and gives
  * storage back that has lain idle for long. */
 void heap_level_crossed(struct heap *heap);
-void heap_trim_look(struct heap *heap);
-void heap_trim_options(struct heap *heap, const struct pma_options *options);
-/* Waits for pages that were being given back, if there are some, so that nobody goes without who could have them. Wants the pages
- * lock, and releases it meanwhile. */
-bool heap_trim_wait(struct heap *heap);
-/* Pages have got storage, or lost it; pages lock. */
-void heap_storage_changed(struct heap *heap);
 /* Between them this thread allocates under a lock that a handler may want: it calls none before the second. */
 void heap_hold_level(void);
 void heap_let_go_of_level(struct heap *heap);
