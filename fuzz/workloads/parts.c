@@ -180,7 +180,7 @@ static void trim_by_itself(void)
     options.trim_idle = 0;
     options.trim_after_ms = 0;
     heap_trim_options(&now.pool->heap, &options);
-    for (unsigned i = 0; i < 16; i++)
+    for (unsigned i = 0; i < 6; i++)
         pma_free(now.pool, pma_malloc_leaf(now.pool, LARGE_BYTES));
     options.trim_idle = SIZE_MAX;
     heap_trim_options(&now.pool->heap, &options);
