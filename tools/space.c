@@ -18,12 +18,12 @@ static bool next_run(const struct snapshot *snapshot, struct run *run)
     if (run->part >= snapshot->files.count)
         return false;
     const struct part_view *part = &snapshot->parts[run->part];
-    const struct span_view *spans = &snapshot->spans[part->first_span];
     run->index = run->begun ? run->index + 1 : 0;
     run->begun = true;
     run->last = run->index == part->span_count;
-    run->page = run->index > 0 ? (uint64_t)spans[run->index - 1].page + spans[run->index - 1].pages : 0;
-    run->pages = (run->last ? part->pages : spans[run->index].page) - run->page;
+    size_t span = part->first_span + run->index; /* behind the run, unless it is the last */
+    run->page = run->index > 0 ? (uint64_t)snapshot->spans[span - 1].page + snapshot->spans[span - 1].pages : 0;
+    run->pages = (run->last ? part->pages : snapshot->spans[span].page) - run->page;
     return true;
 }
 
