@@ -218,6 +218,8 @@ void heap_trim_look(struct heap *heap)
         atomic_store_explicit(&trim->peak, used, memory_order_relaxed);
     if ((too_much && now_ns() - since < trim->after_ns) || atomic_exchange(&trim->busy, true))
         return;
+    too_much =
+        too_much && pool_writable((const pma_pool *)heap) == 0; /* a file whose msync has failed keeps its length */
     lock_acquire(&heap->pages_lock);
     bool goes_on = too_much && (trim->goal != 0 || begin_round(heap)) && trim_piece(heap);
     if (!goes_on)
