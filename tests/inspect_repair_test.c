@@ -107,7 +107,7 @@ static void free_pages_are_set_aside_and_come_back(void)
     if (!bad_medium(root, path, bad, COUNT_OF(bad)))
         return;
     run(&result, 1, NULL, root, path);
-    CHECK_EQUAL(json_at(&result, "areas.9.warning"), 4);
+    CHECK_EQUAL(json_at(&result, "areas.10.warning"), 4);
     result_free(&result);
     would_repair(path, root, 1, 4);
     repairs(path, root, 0, 4);
@@ -167,7 +167,7 @@ static void a_rotten_word_is_left_alone(void)
     CHECK(flip_bit_at(path, TABLE_OFFSET + 3, 5));
     repairs(path, root, 1, 0);
     run(&result, 1, NULL, root, path);
-    CHECK(json_at(&result, "areas.6.error") != 0 && json_at(&result, "areas.9.error") != 0);
+    CHECK(json_at(&result, "areas.6.error") != 0 && json_at(&result, "areas.10.error") != 0);
     result_free(&result);
 }
 

@@ -14,6 +14,7 @@ void inspect_add_live_tests(CU_pSuite suite);
 void inspect_add_check_tests(CU_pSuite suite);
 void inspect_add_health_tests(CU_pSuite suite);
 void inspect_add_repair_tests(CU_pSuite suite);
+void inspect_add_parts_tests(CU_pSuite suite);
 
 /* ---- what it says against what the library says ---- */
 
@@ -417,4 +418,5 @@ void inspect_tests(CU_pSuite suite)
     inspect_add_check_tests(suite);
     inspect_add_health_tests(suite);
     inspect_add_repair_tests(suite);
+    inspect_add_parts_tests(suite);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The check of a whole file: which parts of it can be checked, and in which order. */
+/* The check of a whole pool: what of it can be checked, and in which order. */
 #include "check.h"
 
 /* What a program that has the pool does not change, or changes so that a reader sees the one or the other. */
@@ -15,17 +15,24 @@ static void check_stable(struct findings *findings, const struct snapshot *snaps
 /* What lies behind the end of the file is not there to be checked; else it would look empty, and well. */
 static bool there(struct findings *findings, const struct snapshot *snapshot, enum area area, uint64_t end)
 {
-    if (snapshot->file_bytes >= end)
+    if (snapshot->files.part[0].there && snapshot->parts[0].file_bytes >= end)
         return true;
-    findings_skipped(findings, area, "the file ends before it");
+    findings_skipped(findings, area, snapshot->files.part[0].there ? "the file ends before it" : "part 0 is not there");
     return false;
 }
 
-static void check_whole(struct findings *findings, const struct snapshot *snapshot, const struct mapping *file,
-                        const struct bad_blocks *bad)
+uint64_t check_place(struct findings *findings, const struct snapshot *snapshot, uint64_t offset)
 {
-    check_length(findings, snapshot);
+    findings->part = snapshot_part_at(snapshot, &offset);
+    return offset;
+}
+
+static void check_whole(struct findings *findings, const struct snapshot *snapshot, const struct bad_blocks *bad)
+{
+    check_parts(findings, snapshot);
+    check_lengths(findings, snapshot);
     check_superblocks(findings, snapshot);
+    findings->part = 0;
     if (snapshot->state == POOL_IN_USE) {
         check_stable(findings, snapshot);
         check_bad_pages(findings, snapshot, NULL, bad);
@@ -39,15 +46,19 @@ static void check_whole(struct findings *findings, const struct snapshot *snapsh
         check_lanes(findings, snapshot);
     if (there(findings, snapshot, AREA_LIVE, TABLE_OFFSET))
         check_live(findings, snapshot);
-    check_table(findings, snapshot, file);
+    check_tables(findings, snapshot);
     check_blocks(findings, snapshot, bad);
 }
 
-void check_all(struct findings *findings, const struct snapshot *snapshot, const struct mapping *file)
+void check_all(struct findings *findings, const struct snapshot *snapshot)
 {
-    struct bad_blocks bad;
-    bad_blocks_read(&bad, file, bad_blocks_sysfs);
-    check_medium(findings, snapshot, &bad);
-    check_whole(findings, snapshot, file, &bad);
-    bad_blocks_free(&bad);
+    struct bad_blocks bad[PART_MAX] = {0};
+    findings->part_count = snapshot->files.count;
+    for (unsigned part = 0; part < snapshot->files.count; part++)
+        if (snapshot->files.part[part].there)
+            bad_blocks_read(&bad[part], &snapshot->files.part[part].mapping, bad_blocks_sysfs);
+    check_medium(findings, snapshot, bad);
+    check_whole(findings, snapshot, bad);
+    for (unsigned part = 0; part < snapshot->files.count; part++)
+        bad_blocks_free(&bad[part]);
 }

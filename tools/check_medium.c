@@ -19,15 +19,17 @@
 
 /* ---- what lies before the heap ---- */
 
-static bool beyond_use(const struct snapshot *snapshot, uint64_t offset)
+static bool beyond_use(const struct part_file *file, uint64_t offset)
 {
-    return offset >= TABLE_OFFSET + snapshot->superblock.heap_pages * sizeof(uint64_t);
+    return offset >= TABLE_OFFSET + file->superblock.heap_pages * sizeof(uint64_t);
 }
 
-static const char *consequence(const struct snapshot *snapshot, uint64_t offset)
+static const char *consequence(const struct snapshot *snapshot, const struct part_file *file, uint64_t offset)
 {
     if (offset < ROOTS_OFFSET)
         return "the other replica counts; --repair writes this one anew";
+    if (offset < TABLE_OFFSET && file->superblock.part_index != 0)
+        return "nothing is there; --repair writes it anew";
     if (offset < TYPES_OFFSET)
         return "there is no copy of these roots, and without them the pool cannot be opened";
     if (offset < LANES_OFFSET)
@@ -38,23 +40,24 @@ static const char *consequence(const struct snapshot *snapshot, uint64_t offset)
                    : "a log that a crash left may be here, and without it the pool cannot be recovered";
     if (offset < TABLE_OFFSET)
         return "nothing but figures; --repair writes it anew";
-    return beyond_use(snapshot, offset) ? "nothing yet; --repair writes it anew"
-                                        : "there is no copy of these span words, and without them the pool cannot be "
-                                          "opened";
+    return beyond_use(file, offset)
+               ? "nothing yet; --repair writes it anew"
+               : "there is no copy of these span words, and without them the pool cannot be opened";
 }
 
 static void report_metadata(struct findings *findings, const struct snapshot *snapshot, uint64_t offset, uint64_t bytes)
 {
-    const struct superblock *superblock = snapshot->has_superblock ? &snapshot->superblock : NULL;
+    const struct part_file *file = &snapshot->files.part[findings->part];
     findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, offset, "%s of the %s are bad: %s", text_bytes(bytes),
-                 medium_area(superblock, offset), consequence(snapshot, offset));
+                 medium_area(file->has_superblock ? &file->superblock : NULL, offset),
+                 consequence(snapshot, file, offset));
 }
 
 /* A run of the list in pieces, each in one page of metadata. */
 static void report_run(struct findings *findings, const struct snapshot *snapshot, const struct bad_run *run)
 {
-    uint64_t end = run->offset + run->bytes, next;
-    end = end < snapshot->superblock.heap_offset ? end : snapshot->superblock.heap_offset;
+    uint64_t end = run->offset + run->bytes, heap = snapshot->files.part[findings->part].superblock.heap_offset, next;
+    end = end < heap ? end : heap;
     for (uint64_t at = run->offset; at < end; at = next) {
         next = (at / MEDIUM_PAGE + 1) * MEDIUM_PAGE;
         next = next < end ? next : end;
@@ -70,18 +73,33 @@ static bool listed(const struct bad_blocks *bad, uint64_t offset, uint64_t bytes
     return false;
 }
 
-void check_medium(struct findings *findings, const struct snapshot *snapshot, const struct bad_blocks *bad)
+static void check_part(struct findings *findings, const struct snapshot *snapshot, const struct bad_blocks *bad)
 {
+    const struct part_view *part = &snapshot->parts[findings->part];
     for (size_t i = 0; i < bad->count; i++)
         report_run(findings, snapshot, &bad->runs[i]);
-    for (size_t i = 0; i < snapshot->unreadable_count; i++)
-        if (!listed(bad, snapshot->unreadable[i], MEDIUM_PAGE))
-            report_metadata(findings, snapshot, snapshot->unreadable[i], MEDIUM_PAGE);
-    if (bad->unknown != NULL)
-        findings_checked(findings, AREA_MEDIUM, "no list: %s", bad->unknown);
+    for (size_t i = 0; i < part->unreadable_count; i++)
+        if (!listed(bad, part->unreadable[i], MEDIUM_PAGE))
+            report_metadata(findings, snapshot, part->unreadable[i], MEDIUM_PAGE);
+}
+
+void check_medium(struct findings *findings, const struct snapshot *snapshot, const struct bad_blocks *bad)
+{
+    const char *unknown = NULL;
+    size_t runs = 0;
+    for (unsigned part = 0; part < snapshot->files.count; part++) {
+        findings->part = part;
+        check_part(findings, snapshot, &bad[part]);
+        runs += bad[part].count;
+        unknown = bad[part].unknown != NULL ? bad[part].unknown : unknown;
+    }
+    findings->part = 0;
+    if (unknown != NULL)
+        findings_checked(findings, AREA_MEDIUM, "no list: %s", unknown);
     else
-        findings_checked(findings, AREA_MEDIUM, "the kernel lists %s in the file",
-                         bad->count == 0 ? "no bad block" : text_plural(bad->count, "bad run", "bad runs"));
+        findings_checked(findings, AREA_MEDIUM, "the kernel lists %s in the file%s",
+                         runs == 0 ? "no bad block" : text_plural(runs, "bad run", "bad runs"),
+                         snapshot->files.count == 1 ? "" : "s");
 }
 
 /* ---- the heap ---- */
@@ -89,7 +107,7 @@ void check_medium(struct findings *findings, const struct snapshot *snapshot, co
 struct victims {
     struct path *paths; /* of the blocks; VICTIMS_MAX of them */
     struct census_block *blocks;
-    uint64_t *places; /* the first bad byte of each, in the file */
+    uint64_t *places; /* the first bad byte of each, in the pool's address range */
     size_t count, more;
 };
 
@@ -128,7 +146,8 @@ static void report_victims(struct findings *findings, const struct snapshot *sna
     for (size_t i = 0; i < victims->count; i++) {
         const struct census_block *block = &victims->blocks[i];
         const struct path *path = &victims->paths[i];
-        findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, victims->places[i],
+        uint64_t place = check_place(findings, snapshot, victims->places[i]);
+        findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, place,
                      "a block in use is bad here: type %s, %s, at %#" PRIx64 "; %s. %s",
                      snapshot_type_name(snapshot, block->type), text_bytes(block->bytes), block->offset,
                      path->found ? way_text(snapshot, heap, path)
@@ -145,6 +164,8 @@ static void report_victims(struct findings *findings, const struct snapshot *sna
 struct heap_pages {
     struct findings *findings;
     const struct snapshot *snapshot;
+    const struct superblock *superblock; /* of the part */
+    unsigned part;
     const struct heap *heap; /* NULL: the pool cannot be opened, and the words have to do */
     struct victims victims;
 };
@@ -153,41 +174,42 @@ struct heap_pages {
 static void walk_blocks(struct heap_pages *pages, struct span *span, uint64_t place, uint64_t end)
 {
     const struct heap *heap = pages->heap;
-    uint64_t shift = pages->snapshot->superblock.slot_offset, start = (uint64_t)(span->start - heap->base) - shift;
+    uint64_t shift = pages->superblock->slot_offset, start = (uint64_t)(span->start - heap->base) - shift;
     uint64_t bytes = span->block_bytes != 0 ? span->block_bytes : (uint64_t)span->pages * PAGE_BYTES;
     while (place < end) {
         struct census_block block;
         if (census_find(heap, place + shift, &block))
-            add_victim(&pages->victims, &block, place);
+            add_victim(&pages->victims, &block, place + shift);
         place = start + ((place - start) / bytes + 1) * bytes;
     }
 }
 
 static void report_page(struct heap_pages *pages, enum severity severity, uint64_t place, const char *text)
 {
+    pages->findings->part = pages->part;
     findings_add(pages->findings, severity, AREA_MEDIUM, place, "heap page %" PRIu64 ": %s",
-                 (place - pages->snapshot->superblock.heap_offset) / PAGE_BYTES, text);
+                 (place - pages->superblock->heap_offset) / PAGE_BYTES, text);
 }
 
 static void judge_page(struct heap_pages *pages, uint64_t place, uint64_t end)
 {
     const struct snapshot *snapshot = pages->snapshot;
-    uint64_t page = (place - snapshot->superblock.heap_offset) / PAGE_BYTES;
-    const struct span_view *view = snapshot_span_at(snapshot, page);
+    uint64_t page = (place - pages->superblock->heap_offset) / PAGE_BYTES;
+    const struct span_view *view = snapshot_span_at(snapshot, pages->part, page);
     struct span *span = pages->heap != NULL
-                            ? heap_span_at(pages->heap, pages->heap->base + snapshot->superblock.slot_offset + place)
+                            ? heap_span_at(pages->heap, pages->heap->base + pages->superblock->slot_offset + place)
                             : NULL;
-    if (page >= snapshot->superblock.heap_pages)
+    if (page >= pages->superblock->heap_pages)
         return;
     if (view != NULL && view->kind == SPAN_BAD)
         report_page(pages, SEVERITY_INFORMATION, place, "bad, and set aside: nobody gets it");
-    else if (view == NULL && snapshot->bad_words == 0)
+    else if (view == NULL && snapshot->parts[pages->part].bad_words == 0)
         report_page(pages, SEVERITY_WARNING, place,
                     "bad, and free: the next open for writing sets it aside, and so does --repair");
     else if (view != NULL && view->kind == SPAN_INTERNAL)
         report_page(pages, SEVERITY_ERROR, place,
-                    "bad, and the shutdown image lies here: without it the pool opens by recover "
-                    "--force only, which frees what no root reaches");
+                    "bad, and the shutdown image lies here: without it the pool opens by recover --force only, which "
+                    "frees what no root reaches");
     else if (span != NULL)
         walk_blocks(pages, span, place, end);
     else
@@ -198,7 +220,7 @@ static void judge_page(struct heap_pages *pages, uint64_t place, uint64_t end)
 
 static void judge_run(struct heap_pages *pages, const struct bad_run *run)
 {
-    uint64_t heap = pages->snapshot->superblock.heap_offset, end = run->offset + run->bytes, next;
+    uint64_t heap = pages->superblock->heap_offset, end = run->offset + run->bytes, next;
     for (uint64_t at = run->offset > heap ? run->offset : heap; at < end; at = next) {
         next = heap + ((at - heap) / PAGE_BYTES + 1) * PAGE_BYTES;
         next = next < end ? next : end;
@@ -206,40 +228,54 @@ static void judge_run(struct heap_pages *pages, const struct bad_run *run)
     }
 }
 
-void check_bad_pages(struct findings *findings, const struct snapshot *snapshot, const struct heap *heap,
+void check_bad_pages(struct findings *findings, const struct snapshot *snapshot, const pma_pool *pool,
                      const struct bad_blocks *bad)
 {
-    struct heap_pages pages = {.findings = findings, .snapshot = snapshot, .heap = heap};
-    if (bad->count == 0)
-        return;
+    struct heap_pages pages = {.findings = findings, .snapshot = snapshot, .heap = heap_of(pool)};
     pages.victims.paths = command_memory(VICTIMS_MAX, sizeof *pages.victims.paths);
     pages.victims.blocks = command_memory(VICTIMS_MAX, sizeof *pages.victims.blocks);
     pages.victims.places = command_memory(VICTIMS_MAX, sizeof *pages.victims.places);
-    for (size_t i = 0; i < bad->count; i++)
-        judge_run(&pages, &bad->runs[i]);
+    for (unsigned part = 0; part < snapshot->files.count; part++) {
+        pages.part = part;
+        pages.superblock = &snapshot->files.part[part].superblock;
+        for (size_t i = 0; i < bad[part].count && snapshot_geometry_holds(snapshot, part); i++)
+            judge_run(&pages, &bad[part].runs[i]);
+    }
     if (pages.victims.count != 0)
-        report_victims(findings, snapshot, heap, &pages.victims);
+        report_victims(findings, snapshot, pages.heap, &pages.victims);
     free(pages.victims.paths);
     free(pages.victims.blocks);
     free(pages.victims.places);
 }
 
-/* ---- what nobody has listed, and could not be read ---- */
+/* ---- what is in no list, and could not be read ---- */
+
+static unsigned part_of(const pma_pool *pool, const struct guard_fault *fault)
+{
+    for (unsigned part = 0; part < heap_parts(&pool->heap); part++)
+        if (pool->heap.parts[part].mapping.path == fault->path)
+            return part;
+    return 0;
+}
 
 void check_faults(struct findings *findings, const struct snapshot *snapshot, const pma_pool *pool,
                   const struct bad_blocks *bad)
 {
     struct guard_fault faults[GUARD_FAULTS];
-    struct bad_run runs[GUARD_FAULTS];
-    struct bad_blocks met = {.runs = runs};
+    struct bad_run runs[PART_MAX][GUARD_FAULTS];
+    struct bad_blocks met[PART_MAX] = {0};
     unsigned count = guard_faults(&pool->guard, faults, GUARD_FAULTS);
     for (unsigned i = 0; i < count && i < GUARD_FAULTS; i++) {
+        unsigned part = part_of(pool, &faults[i]);
         uint64_t page = faults[i].offset / MEDIUM_PAGE * MEDIUM_PAGE;
-        if (listed(bad, page, MEDIUM_PAGE) || strcmp(faults[i].path, snapshot->path) != 0)
+        if (listed(&bad[part], page, MEDIUM_PAGE))
             continue;
-        runs[met.count++] = (struct bad_run){page, MEDIUM_PAGE};
+        met[part].runs = runs[part];
+        runs[part][met[part].count++] = (struct bad_run){page, MEDIUM_PAGE};
+        findings->part = part;
         findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, page, "this page cannot be read: %s",
-                     medium_area(&snapshot->superblock, page));
+                     medium_area(&snapshot->files.part[part].superblock, page));
     }
-    check_bad_pages(findings, snapshot, &pool->heap, &met);
+    if (count != 0)
+        check_bad_pages(findings, snapshot, pool, met);
 }

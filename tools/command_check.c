@@ -30,6 +30,9 @@ static void print_result(const struct findings *findings, const struct snapshot 
                snapshot->state == POOL_CLEAN ? "and closed cleanly"
                                              : "and needs recovery: blocks are as that leaves them");
     findings_print(findings);
+    for (unsigned part = 0; part < snapshot->files.count && snapshot->files.count > 1; part++)
+        if (snapshot->files.part[part].path != NULL)
+            printf("%s  part %-9u  %s\n", part == 0 ? "\n" : "", part, text_safe(snapshot->files.part[part].path));
 }
 
 static void print_json(const struct findings *findings, const struct snapshot *snapshot, const struct asked *asked)
@@ -83,30 +86,30 @@ int command_check(int argc, char **argv)
         .parser = option,
         .args_doc = "FILE",
         .doc =
-            "Verifies all of a pool: both superblocks, roots, types, publish lanes, every word of the span table, the "
-            "shutdown image, that roots and the pointers of typed objects lead to blocks in use, and the medium: bad "
-            "blocks that the kernel knows of, what can not be read, and for the heap which blocks are there and which "
-            "roots lead to them. Says of a pool that was closed cleanly which blocks no root reaches. The file is not "
-            "written, but with --repair.\n\n"
+            "Verifies all of a pool: that its parts are there and belong together, both superblocks of each, roots, "
+            "types, publish lanes, every word of the span table, the shutdown image, that roots and the pointers of "
+            "typed objects lead to blocks in use, and the medium: bad blocks that the kernel knows of, what cannot be "
+            "read, and which objects are there and which roots lead to them. Says of a pool that was closed cleanly "
+            "which blocks no root reaches. The file is not written, but with --repair.\n\n"
             "--repair writes a damaged or unreadable superblock anew from the other one, empties unreadable pages that "
             "hold nothing, sets bad pages aside that are free, and frees those that are not bad any more. A crash "
             "meanwhile does no harm, and the rest of the pool is left as it is.\n\n"
-            "Of a pool in use only superblocks, roots and types are checked.\v"
-            "Exit status: 0 nothing is wrong, or nothing any more; 1 something is; 2 not all could be checked.\n\n"
-            "Example:\n"
+            "FILE is any file of the pool. Findings name the part. Of a pool in use only parts, superblocks, roots and "
+            "types are checked.\v"
+            "Exit status: 0 nothing is wrong, or nothing any more; 1 something is; 2 not all could be checked, or a "
+            "part is missing.\n\nExample:\n"
             "  pmemalloc-inspect check /mnt/pmem0/orders || pmemalloc-inspect check --repair /mnt/pmem0/orders\n"};
     struct asked asked = {0};
     struct options options = {.own = &asked};
     command_parse(&argp, argc, argv, &options);
     struct snapshot snapshot;
-    struct mapping file;
     struct findings findings = {.keep_all = options.all};
     if (asked.repair && repair_file(&asked.steps, options.file) != 0)
         return FAILED;
-    if (snapshot_of_file(&snapshot, options.file, &file) != 0)
+    if (snapshot_of_files(&snapshot, options.file) != 0)
         return FAILED;
-    check_all(&findings, &snapshot, &file);
-    mapping_close(&file);
+    check_all(&findings, &snapshot);
+    part_files_close(&snapshot.files);
     if (snapshot.state == POOL_IN_USE)
         command_say("%s is in use by %s: only superblocks, roots and types can be checked", text_safe(options.file),
                     holder_text(&snapshot.holder));
@@ -116,7 +119,8 @@ int command_check(int argc, char **argv)
         print_json(&findings, &snapshot, &asked);
     else
         print_result(&findings, &snapshot);
-    int status = findings_wrong(&findings) ? FINDINGS : findings_complete(&findings) ? FINE : FAILED;
+    bool missing = part_files_missing(&snapshot.files) != NULL;
+    int status = missing ? FAILED : findings_wrong(&findings) ? FINDINGS : findings_complete(&findings) ? FINE : FAILED;
     repair_free(&asked.steps);
     findings_free(&findings);
     snapshot_free(&snapshot);

@@ -17,6 +17,9 @@ struct work {
     struct repair *repair;
     struct mapping *file;
     const struct snapshot *snapshot;
+    unsigned part;
+    const struct superblock *superblock; /* of the part */
+    const struct part_view *view;
     const struct bad_blocks *bad;
 };
 
@@ -31,7 +34,7 @@ __attribute__((format(printf, 4, 5))) static void add_step(struct repair *repair
             command_no_memory();
     }
     struct repair_step *step = &repair->steps[repair->count++];
-    *step = (struct repair_step){.offset = offset};
+    *step = (struct repair_step){.part = repair->part, .offset = offset};
     va_start(args, format);
     if (vasprintf(&step->text, format, args) < 0)
         command_no_memory();
@@ -68,37 +71,65 @@ static void repair_superblocks(struct repair *repair, struct mapping *file, cons
 
 /* ---- pages that hold nothing ---- */
 
-static uint64_t types_end(const struct snapshot *snapshot)
+static bool was_unreadable(const struct work *work, uint64_t offset)
 {
-    for (size_t i = 0; i < snapshot->unreadable_count; i++)
-        if (snapshot->unreadable[i] == TYPES_OFFSET)
-            return LANES_OFFSET; /* nobody knows */
-    uint64_t commit = ((const struct type_table *)(const void *)(snapshot->metadata + TYPES_OFFSET))->commit;
+    for (size_t i = 0; i < work->view->unreadable_count; i++)
+        if (work->view->unreadable[i] == offset)
+            return true;
+    return false;
+}
+
+static uint64_t types_end(const struct work *work)
+{
+    if (was_unreadable(work, TYPES_OFFSET))
+        return LANES_OFFSET; /* nobody knows */
+    uint64_t commit = ((const struct type_table *)(const void *)(work->snapshot->metadata + TYPES_OFFSET))->commit;
     return TYPES_OFFSET + sizeof(struct type_table) + (commit >> 32);
 }
 
-static bool holds_nothing(const struct snapshot *snapshot, uint64_t offset)
+static bool holds_nothing(const struct work *work, uint64_t offset)
 {
+    if (offset < ROOTS_OFFSET)
+        return false;
+    if (offset < TABLE_OFFSET && work->part != 0)
+        return true;
     if (offset < TYPES_OFFSET)
         return false;
     if (offset < LANES_OFFSET)
-        return offset >= types_end(snapshot);
+        return offset >= types_end(work);
     if (offset < LIVE_OFFSET)
-        return snapshot->superblock.state == STATE_CLEAN;
+        return work->superblock->state == STATE_CLEAN;
     if (offset < TABLE_OFFSET)
         return true;
-    return offset >= TABLE_OFFSET + snapshot->superblock.heap_pages * sizeof(uint64_t);
+    return offset >= TABLE_OFFSET + work->superblock->heap_pages * sizeof(uint64_t);
 }
 
 static void empty_page(const struct work *work, uint64_t offset)
 {
     static const char zeros[MEDIUM_PAGE];
-    if (!holds_nothing(work->snapshot, offset))
+    if (!holds_nothing(work, offset))
         return;
     int error = work->repair->dry ? 0 : mend_pages(work->file, zeros, sizeof zeros, offset);
     add_step(work->repair, error, offset, "%s of the %s are written anew, empty", text_bytes(MEDIUM_PAGE),
-             medium_area(&work->snapshot->superblock, offset));
+             medium_area(work->superblock, offset));
 }
+
+/* Pages that were never written read as zeros, whatever the medium: those are known from the list. */
+static void empty_pages(const struct work *work)
+{
+    for (size_t i = 0; i < work->view->unreadable_count; i++)
+        empty_page(work, work->view->unreadable[i]);
+    for (size_t i = 0; i < work->bad->count; i++) {
+        const struct bad_run *run = &work->bad->runs[i];
+        uint64_t end = run->offset + run->bytes, at = run->offset / MEDIUM_PAGE * MEDIUM_PAGE;
+        end = end < work->superblock->heap_offset ? end : work->superblock->heap_offset;
+        for (; at < end; at += MEDIUM_PAGE)
+            if ((at < LIVE_OFFSET || at >= TABLE_OFFSET) && !was_unreadable(work, at)) /* figures are kept */
+                empty_page(work, at);
+    }
+}
+
+/* ---- the heap ---- */
 
 static bool readable(const struct mapping *file, uint64_t from, uint64_t to)
 {
@@ -109,38 +140,12 @@ static bool readable(const struct mapping *file, uint64_t from, uint64_t to)
     return true;
 }
 
-static bool was_unreadable(const struct snapshot *snapshot, uint64_t offset)
-{
-    for (size_t i = 0; i < snapshot->unreadable_count; i++)
-        if (snapshot->unreadable[i] == offset)
-            return true;
-    return false;
-}
-
-/* Pages that were never written read as zeros, whatever the medium: those are known from the list. */
-static void empty_pages(const struct work *work)
-{
-    const struct snapshot *snapshot = work->snapshot;
-    for (size_t i = 0; i < snapshot->unreadable_count; i++)
-        empty_page(work, snapshot->unreadable[i]);
-    for (size_t i = 0; i < work->bad->count; i++) {
-        const struct bad_run *run = &work->bad->runs[i];
-        uint64_t end = run->offset + run->bytes, at = run->offset / MEDIUM_PAGE * MEDIUM_PAGE;
-        end = end < snapshot->superblock.heap_offset ? end : snapshot->superblock.heap_offset;
-        for (; at < end; at += MEDIUM_PAGE)
-            if ((at < LIVE_OFFSET || at >= TABLE_OFFSET) && !was_unreadable(snapshot, at)) /* figures are kept */
-                empty_page(work, at);
-    }
-}
-
-/* ---- the heap ---- */
-
 static void set_aside(const struct work *work, uint64_t page, uint64_t pages)
 {
     uint64_t offset = TABLE_OFFSET + page * sizeof(uint64_t);
     uint64_t word = span_word_pack(SPAN_BAD, 0, 0, (uint32_t)pages);
     int error = work->repair->dry ? 0 : mend_word(work->file, word, offset);
-    add_step(work->repair, error, work->snapshot->superblock.heap_offset + page * PAGE_BYTES,
+    add_step(work->repair, error, work->superblock->heap_offset + page * PAGE_BYTES,
              "%s from heap page %" PRIu64 " on: bad, free, and now set aside", text_plural(pages, "page", "pages"),
              page);
 }
@@ -148,7 +153,7 @@ static void set_aside(const struct work *work, uint64_t page, uint64_t pages)
 /* Two runs may touch the same page: *done is behind the last one that was looked at. */
 static void set_run_aside(const struct work *work, const struct bad_run *run, uint64_t *done)
 {
-    const struct superblock *superblock = &work->snapshot->superblock;
+    const struct superblock *superblock = work->superblock;
     uint64_t heap = superblock->heap_offset, bad_end = run->offset + run->bytes;
     uint64_t page = run->offset > heap ? (run->offset - heap) / PAGE_BYTES : 0;
     uint64_t end = bad_end > heap ? (bad_end - heap + PAGE_BYTES - 1) / PAGE_BYTES : 0;
@@ -158,7 +163,7 @@ static void set_run_aside(const struct work *work, const struct bad_run *run, ui
     end = end < limit ? end : limit;
     while (page < end) {
         uint64_t first = page;
-        while (page < end && snapshot_span_at(work->snapshot, page) == NULL)
+        while (page < end && snapshot_span_at(work->snapshot, work->part, page) == NULL)
             page++;
         if (page > first)
             set_aside(work, first, page - first);
@@ -178,7 +183,7 @@ static bool is_bad(const struct work *work, uint64_t from, uint64_t to)
 
 static void free_again(const struct work *work, const struct span_view *span)
 {
-    uint64_t from = work->snapshot->superblock.heap_offset + span->page * (uint64_t)PAGE_BYTES;
+    uint64_t from = work->superblock->heap_offset + span->page * (uint64_t)PAGE_BYTES;
     if (is_bad(work, from, from + span->pages * (uint64_t)PAGE_BYTES))
         return;
     int error = work->repair->dry ? 0 : mend_word(work->file, 0, TABLE_OFFSET + span->page * sizeof(uint64_t));
@@ -188,43 +193,70 @@ static void free_again(const struct work *work, const struct span_view *span)
 
 static void repair_heap(const struct work *work)
 {
-    const struct snapshot *snapshot = work->snapshot;
     uint64_t done = 0;
-    if (!snapshot->table_read || snapshot->bad_words != 0)
+    if (!work->view->table_read || work->view->bad_words != 0)
         return; /* what is free cannot be told */
     for (size_t i = 0; i < work->bad->count; i++)
         set_run_aside(work, &work->bad->runs[i], &done);
-    for (size_t i = 0; i < snapshot->span_count; i++)
-        if (snapshot->spans[i].kind == SPAN_BAD)
-            free_again(work, &snapshot->spans[i]);
+    for (size_t i = 0; i < work->view->span_count; i++) {
+        const struct span_view *span = &work->snapshot->spans[work->view->first_span + i];
+        if (span->kind == SPAN_BAD)
+            free_again(work, span);
+    }
 }
 
 /* ---- all of it ---- */
 
+static void repair_part(struct work *work)
+{
+    const struct part_file *file = &work->snapshot->files.part[work->part];
+    struct bad_blocks bad;
+    if (file->error != 0 || !snapshot_geometry_holds(work->snapshot, work->part))
+        return;
+    bad_blocks_read(&bad, work->file, bad_blocks_sysfs);
+    work->bad = &bad;
+    work->superblock = &file->superblock;
+    work->view = &work->snapshot->parts[work->part];
+    empty_pages(work);
+    repair_heap(work);
+    bad_blocks_free(&bad);
+}
+
+/* All files are held exclusively, or shared if nothing is to be written. */
+static int repair_files(struct repair *repair, struct mapping *files, const struct part_files *names, const char *path)
+{
+    struct snapshot snapshot;
+    for (repair->part = 0; repair->part < names->count; repair->part++)
+        if (files[repair->part].path != NULL)
+            repair_superblocks(repair, &files[repair->part], names->part[repair->part].path);
+    if (snapshot_of_files(&snapshot, path) != 0)
+        return FAILED;
+    for (repair->part = 0; repair->part < snapshot.files.count; repair->part++) {
+        struct work work = {
+            .repair = repair, .file = &files[repair->part], .snapshot = &snapshot, .part = repair->part};
+        if (files[repair->part].path != NULL && snapshot.files.part[repair->part].there)
+            repair_part(&work);
+    }
+    snapshot_free(&snapshot);
+    return 0;
+}
+
 int repair_file(struct repair *repair, const char *path)
 {
-    struct mapping file;
-    struct snapshot snapshot;
-    struct bad_blocks bad;
-    if (mapping_open(&file, path, repair->dry) != 0) {
+    struct part_files names;
+    struct mapping files[PART_MAX] = {0};
+    int error = part_files_open(&names, path, true);
+    repair->part_count = names.count;
+    for (unsigned part = 0; part < names.count && error == 0; part++)
+        if (names.part[part].there)
+            error = mapping_open(&files[part], names.part[part].path, repair->dry);
+    if (error != 0)
         command_say("%s", text_safe(pma_error_detail()));
-        return FAILED;
-    }
-    repair_superblocks(repair, &file, path);
-    if (snapshot_of_open_file(&snapshot, path, &file) != 0) {
-        mapping_close(&file);
-        return FAILED;
-    }
-    bad_blocks_read(&bad, &file, bad_blocks_sysfs);
-    struct work work = {repair, &file, &snapshot, &bad};
-    if (snapshot.error == 0) {
-        empty_pages(&work);
-        repair_heap(&work);
-    }
-    bad_blocks_free(&bad);
-    snapshot_free(&snapshot);
-    mapping_close(&file);
-    return 0;
+    int status = error == 0 ? repair_files(repair, files, &names, path) : FAILED;
+    for (unsigned part = 0; part < PART_MAX; part++)
+        mapping_close(&files[part]);
+    part_files_free(&names);
+    return status;
 }
 
 void repair_print(const struct repair *repair, const char *path)
@@ -241,8 +273,10 @@ void repair_print(const struct repair *repair, const char *path)
                : repair->dry       ? "to do"
                                    : "done",
                text_end());
-        text_paragraph(text_format("offset %#" PRIx64 ": %s%s%s", step->offset, step->text,
-                                   step->error != NULL ? ": " : "", step->error != NULL ? text_safe(step->error) : ""),
+        text_paragraph(text_format("%soffset %#" PRIx64 ": %s%s%s",
+                                   repair->part_count > 1 ? text_format("part %u, ", step->part) : "", step->offset,
+                                   step->text, step->error != NULL ? ": " : "",
+                                   step->error != NULL ? text_safe(step->error) : ""),
                        11);
     }
     putchar('\n');
@@ -255,6 +289,7 @@ void repair_json(struct json_object *map, const struct repair *repair)
     for (size_t i = 0; i < repair->count; i++) {
         const struct repair_step *step = &repair->steps[i];
         struct json_object *entry = json_map_at(list);
+        json_number(entry, "part", step->part);
         json_number(entry, "offset", step->offset);
         json_string(entry, "text", step->text);
         json_truth(entry, "done", !repair->dry && step->error == NULL);

@@ -19,17 +19,19 @@
 #include <stdint.h>
 
 struct repair_step {
-    uint64_t offset;
+    unsigned part;
+    uint64_t offset;    /* in its file */
     char *text, *error; /* error: why it was not done, or NULL */
 };
 
 struct repair {
-    bool dry; /* steps are only said */
+    bool dry;                  /* steps are only said */
+    unsigned part, part_count; /* at work on this one */
     struct repair_step *steps;
     size_t count, room;
 };
 
-/* 0, or FAILED with a message: the file is not there, or in use. */
+/* Of all parts of the pool that the file belongs to. 0, or FAILED with a message: a file is not there, or in use. */
 int repair_file(struct repair *repair, const char *path);
 void repair_print(const struct repair *repair, const char *path);
 void repair_json(struct json_object *map, const struct repair *repair);

@@ -32,6 +32,10 @@ struct span *span_make(struct heap *heap, unsigned bin, uint32_t page, uint32_t 
 void span_make_bad(struct heap *heap, uint32_t page, uint32_t pages);
 /* As span_make for a word that is on the medium already: when the heap is rebuilt. All bits 0. Does not touch the page heap. */
 struct span *span_restore(struct heap *heap, unsigned bin, uint32_t page, const struct span_word *word);
+/* Free pages that were taken from the page heap are nobody's for a while, and given back: the medium does not learn of it. NULL
+ * without DRAM, with the pages given back. Both want the pages lock. */
+struct span *span_hold(struct heap *heap, uint32_t page, uint32_t pages);
+void span_let_go(struct heap *heap, struct span *span);
 
 /* Dissolves a list (by next) of spans; gives their descriptors back. Returns the pages. */
 uint32_t span_dissolve(struct heap *heap, struct span *list);
