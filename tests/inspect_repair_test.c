@@ -80,6 +80,33 @@ static void a_superblock_is_written_anew(void)
     repairs(path, root, 1, 0);
 }
 
+/* Found from the first file; the step names the part. */
+static void a_superblock_of_another_part(void)
+{
+    struct result result;
+    if (inspect_program() == NULL)
+        return;
+    const char *path = scratch("repair-part-0"), *other = scratch("repair-part-1");
+    struct pma_part second = {.path = other, .size = 2 * MIB, .capacity = 2 * MIB};
+    struct pma_options options = PMA_OPTIONS_INIT;
+    pma_pool *pool = NULL;
+    options.size = options.capacity = 2 * MIB;
+    options.parts = &second;
+    options.part_count = 1;
+    if (!CHECK_EQUAL(pma_create(path, &options, &pool), 0))
+        return;
+    close_pool(pool);
+    CHECK(flip_bit_at(other, 4096 + 200, 3));
+    uint64_t sum = file_sum(path);
+    run(&result, 0, "--all", scratch("sysfs-none"), path);
+    CHECK_EQUAL(json_length_at(&result, "repairs"), 1);
+    CHECK_EQUAL(json_at(&result, "repairs.0.part"), 1);
+    CHECK_EQUAL(json_at(&result, "repairs.0.offset"), 4096);
+    result_free(&result);
+    CHECK_EQUAL(file_sum(path), sum);
+    repairs(path, scratch("sysfs-none"), 0, 0);
+}
+
 static uint64_t heap_of_file(const char *path)
 {
     struct superblock superblock = {0};
@@ -219,6 +246,7 @@ static void a_pool_in_use_is_not_repaired(void)
 void inspect_add_repair_tests(CU_pSuite suite)
 {
     CU_ADD_TEST(suite, a_superblock_is_written_anew);
+    CU_ADD_TEST(suite, a_superblock_of_another_part);
     CU_ADD_TEST(suite, free_pages_are_set_aside_and_come_back);
     CU_ADD_TEST(suite, a_pool_that_needs_recovery_is_repaired_as_it_is);
     CU_ADD_TEST(suite, a_rotten_word_is_left_alone);
