@@ -223,18 +223,18 @@ static void repair_part(struct work *work)
 }
 
 /* All files are held exclusively, or shared if nothing is to be written. */
-static int repair_files(struct repair *repair, struct mapping *files, const struct part_files *names, const char *path)
+static int repair_files(struct repair *repair, struct part_files *files, const char *path)
 {
     struct snapshot snapshot;
-    for (repair->part = 0; repair->part < names->count; repair->part++)
-        if (files[repair->part].path != NULL)
-            repair_superblocks(repair, &files[repair->part], names->part[repair->part].path);
+    for (repair->part = 0; repair->part < files->count; repair->part++)
+        if (files->part[repair->part].there)
+            repair_superblocks(repair, &files->part[repair->part].mapping, files->part[repair->part].path);
     if (snapshot_of_files(&snapshot, path) != 0)
         return FAILED;
     for (repair->part = 0; repair->part < snapshot.files.count; repair->part++) {
-        struct work work = {
-            .repair = repair, .file = &files[repair->part], .snapshot = &snapshot, .part = repair->part};
-        if (files[repair->part].path != NULL && snapshot.files.part[repair->part].there)
+        struct part_file *file = &files->part[repair->part];
+        struct work work = {.repair = repair, .file = &file->mapping, .snapshot = &snapshot, .part = repair->part};
+        if (file->there && snapshot.files.part[repair->part].there)
             repair_part(&work);
     }
     snapshot_free(&snapshot);
@@ -243,19 +243,18 @@ static int repair_files(struct repair *repair, struct mapping *files, const stru
 
 int repair_file(struct repair *repair, const char *path)
 {
-    struct part_files names;
-    struct mapping files[PART_MAX] = {0};
-    int error = part_files_open(&names, path, true);
-    repair->part_count = names.count;
-    for (unsigned part = 0; part < names.count && error == 0; part++)
-        if (names.part[part].there)
-            error = mapping_open(&files[part], names.part[part].path, repair->dry);
+    struct part_files files;
+    int error = part_files_open(&files, path, true);
+    repair->part_count = files.count;
+    for (unsigned part = 0; part < files.count && error == 0; part++)
+        if (files.part[part].there) { /* found by looking; now it is locked */
+            mapping_close(&files.part[part].mapping);
+            error = mapping_open(&files.part[part].mapping, files.part[part].path, repair->dry);
+        }
     if (error != 0)
         command_say("%s", text_safe(pma_error_detail()));
-    int status = error == 0 ? repair_files(repair, files, &names, path) : FAILED;
-    for (unsigned part = 0; part < PART_MAX; part++)
-        mapping_close(&files[part]);
-    part_files_free(&names);
+    int status = error == 0 ? repair_files(repair, &files, path) : FAILED;
+    part_files_free(&files);
     return status;
 }
 
