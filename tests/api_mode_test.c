@@ -154,6 +154,19 @@ static void fail_to_synchronise(void *arg)
     die();
 }
 
+/* A file may be longer than its superblock on the medium says, never shorter. */
+static void trim_without_synchronising(void *arg)
+{
+    const struct start *start = arg;
+    pma_pool *pool = open_with(arg);
+    uint64_t before = file_size(start->path);
+    if (!refuse(SYS_msync, 0, 0, EIO))
+        die();
+    CHECK_ERROR(pma_trim(pool, NULL), PMA_EIO, "msync");
+    CHECK_EQUAL(file_size(start->path), before);
+    die();
+}
+
 static void a_failed_msync_is_told(void)
 {
     struct start start = {disk_scratch("mode"), PMA_DURABILITY_MSYNC, 0};
@@ -163,6 +176,7 @@ static void a_failed_msync_is_told(void)
     CHECK_EQUAL(intact(pool, 20), 20);
     CHECK_EQUAL(pma_root_set(pool, "new", pma_root_get(pool, "table")), 0);
     close_pool(pool);
+    CHECK_CHILD_DIES(trim_without_synchronising, &start, SIGKILL);
 }
 
 static void other_flags_do_no_harm(void)

@@ -350,5 +350,7 @@ int heap_shrink(struct heap *heap, unsigned number, uint32_t pages)
     part->superblock.heap_pages = pages;
     superblock_commit(&heap->pm, part->mapping.base, &part->superblock);
     page_heap_cut(&part->page_heap, cut);
+    if (atomic_load_explicit(&heap->pm.error, memory_order_relaxed) != 0) /* the medium may still count on the rest */
+        return pm_fail(PMA_EIO, "msync of %s failed: the file is not cut", part->mapping.path);
     return mapping_truncate(&part->mapping, part->mapping.heap_offset + (uint64_t)pages * PAGE_BYTES);
 }

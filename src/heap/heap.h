@@ -229,6 +229,7 @@ void heap_resize_end(struct part *part);
 int heap_grow(struct heap *heap, unsigned number, uint32_t pages, uint32_t align, bool internal);
 /* Shortens the part's file by free pages at its end, to `pages`. Wants the pages lock; between heap_resize_begin and its end,
  * unless nobody else is there yet.
+ * PMA_EIO, and no step 2, if the first cannot be made durable.
  *     1. superblock with the new size    crash: a longer file, adopted at open
  *     2. truncate */
 int heap_shrink(struct heap *heap, unsigned number, uint32_t pages);
