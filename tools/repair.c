@@ -220,6 +220,7 @@ static void repair_part(struct work *work)
     empty_pages(work);
     repair_heap(work);
     bad_blocks_free(&bad);
+    work->bad = NULL;
 }
 
 /* All files are held exclusively, or shared if nothing is to be written. */
