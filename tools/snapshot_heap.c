@@ -3,6 +3,7 @@
 #include "command.h"
 #include "heap/span_table.h"
 #include "observe/census.h"
+#include "observe/stats.h"
 #include "pool.h"
 #include "progress.h"
 #include "snapshot.h"
@@ -14,10 +15,7 @@ static void copy_spans(struct snapshot *snapshot, const struct heap *heap)
     uint32_t page = 0;
     for (struct span *span; (span = span_next(heap, &page)) != NULL;) {
         struct span_view view = {span->page, span->pages, 0, span->type, span->kind, span->size_class};
-        if (span->kind == SPAN_SMALL)
-            view.used = span->blocks - span_count_free(span);
-        else if (span->kind == SPAN_LARGE)
-            view.used = 1;
+        view.used = span_in_use(heap, span);
         snapshot_add_span(snapshot, &view);
     }
 }

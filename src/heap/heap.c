@@ -77,6 +77,7 @@ int heap_init(struct heap *heap, unsigned flags)
     heap->hardened = (flags & PMA_HARDENED) != 0;
     size_tables(heap);
     lock_init(&heap->pages_lock, LOCK_PAGES);
+    lock_init(&heap->mixed_lock, LOCK_MIXED);
     lock_init(&heap->watermarks.lock, LOCK_WATERMARK);
     atomic_store_explicit(&heap->watermarks.rise_at, UINT64_MAX, memory_order_relaxed);
     lock_init(&heap->types_lock, LOCK_TYPES);
@@ -86,9 +87,10 @@ int heap_init(struct heap *heap, unsigned flags)
     if (heap->page_map != NULL && heap->parts[0].superblock.heap_pages >= PAGE_MAP_HUGE_FROM)
         (void)madvise(heap->page_map, (size_t)heap->parts[0].superblock.heap_pages * sizeof *heap->page_map,
                       MADV_HUGEPAGE);
+    heap->under = reserve(page_map_bytes(heap));
     heap->bins = reserve(BIN_MAX * sizeof *heap->bins);
     heap->typed_bins = reserve(PMA_TYPE_MAX * sizeof *heap->typed_bins);
-    if (heap->page_map == NULL || heap->bins == NULL || heap->typed_bins == NULL)
+    if (heap->page_map == NULL || heap->under == NULL || heap->bins == NULL || heap->typed_bins == NULL)
         return pm_fail(PMA_ENOMEM, "no address space for the tables of a heap of %u pages", heap->page_room);
     for (unsigned part = 0; part < heap_parts(heap); part++) {
         int error = heap_add_part(heap, part, flags);
@@ -124,11 +126,14 @@ void heap_destroy(struct heap *heap)
         munmap(heap->bins, BIN_MAX * sizeof *heap->bins);
     if (heap->page_map != NULL)
         munmap(heap->page_map, page_map_bytes(heap));
+    if (heap->under != NULL)
+        munmap(heap->under, page_map_bytes(heap));
     arena_destroy(&heap->arena);
     types_free(&heap->types);
     caches_unmap_spare(heap);
     lock_destroy(&heap->watermarks.lock);
     lock_destroy(&heap->pages_lock);
+    lock_destroy(&heap->mixed_lock);
     lock_destroy(&heap->types_lock);
     lock_destroy(&heap->caches_lock);
 }

@@ -17,6 +17,7 @@
  * there is no memory, an address is dropped; then, when the workers are done, all marked blocks are scanned once more, for
  * addresses of what is not marked. That ends, as a round in which something is dropped has marked what it was dropped for.
  */
+#include "heap/mixed.h"
 #include "heap/span_table.h"
 #include "media/roots.h"
 #include "pm/error.h"
@@ -117,11 +118,8 @@ static char *field_target(const struct heap *heap, const struct type_field *fiel
 /* The block around an address: false if there is none. */
 static bool locate(const struct heap *heap, const char *address, struct span **span, uint32_t *index)
 {
-    *span = heap_span_at(heap, address);
-    if (*span == NULL || ((*span)->kind != SPAN_SMALL && (*span)->kind != SPAN_LARGE))
-        return false;
-    *index = (*span)->block_bytes != 0 ? span_block_around(*span, (uint64_t)(address - (*span)->start)) : 0;
-    return *index < (*span)->blocks;
+    *span = heap_block_at(heap, address, index);
+    return *span != NULL;
 }
 
 static bool is_marked(struct span *span, uint32_t index)
@@ -363,9 +361,10 @@ static void scan_all_marked(struct marking *marking)
     atomic_store(&marking->hungry, 0); /* nobody is left to give to */
     while (atomic_exchange(&marking->dropped, false)) {
         uint32_t page = 0;
-        for (struct span *span; (span = span_next(marking->heap, &page)) != NULL;)
-            if ((span->kind == SPAN_SMALL || span->kind == SPAN_LARGE) && span->type != PMA_TYPE_LEAF)
-                scan_marked(&marking->worker[0], span);
+        for (struct span *each; (each = span_next(marking->heap, &page)) != NULL;)
+            for (struct span *span = each; span != NULL; span = mixed_old(marking->heap, span))
+                if ((span->kind == SPAN_SMALL || span->kind == SPAN_LARGE) && span->type != PMA_TYPE_LEAF)
+                    scan_marked(&marking->worker[0], span);
     }
 }
 
@@ -492,9 +491,10 @@ void mark_clear_weak(struct rebuild *rebuild)
     struct heap *heap = rebuild->heap;
     uint64_t cleared = 0;
     uint32_t page = 0;
-    for (struct span *span; (span = span_next(heap, &page)) != NULL;)
-        if (span->type >= PMA_TYPE_FIRST && heap->types.layouts[span->type].weak)
-            cleared += clear_span(heap, span);
+    for (struct span *each; (each = span_next(heap, &page)) != NULL;)
+        for (struct span *span = each; span != NULL; span = mixed_old(heap, span))
+            if (span->type >= PMA_TYPE_FIRST && heap->types.layouts[span->type].weak)
+                cleared += clear_span(heap, span);
     if (cleared != 0)
         pm_drain(&heap->pm);
     rebuild->report.weak_cleared = cleared;
