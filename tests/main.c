@@ -37,6 +37,7 @@ static const struct {
     {"full_device", full_device_tests},
     {"parts", parts_tests},
     {"region", region_tests},
+    {"mixed", mixed_tests},
     {"guard", guard_tests},
     {"watermark", watermark_tests},
     {"recovery", recovery_tests},
