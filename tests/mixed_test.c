@@ -3,6 +3,7 @@
 #include "heap/mixed.h"
 #include "heap/ownership.h"
 #include "heap/span_table.h"
+#include "inspect.h"
 #include "media/format.h"
 #include "stress.h"
 #include "suites.h"
@@ -147,7 +148,7 @@ static void shuffle(struct random *dice, struct many *many)
     }
 }
 
-struct order {
+struct frees {
     pma_pool *pool;
     struct many *first, *second;
     struct random dice;
@@ -155,11 +156,11 @@ struct order {
 
 static void free_in_order(void *arg)
 {
-    struct order *order = arg;
-    shuffle(&order->dice, order->first);
-    free_many(order->pool, order->first);
-    shuffle(&order->dice, order->second);
-    free_many(order->pool, order->second);
+    struct frees *frees = arg;
+    shuffle(&frees->dice, frees->first);
+    free_many(frees->pool, frees->first);
+    shuffle(&frees->dice, frees->second);
+    free_many(frees->pool, frees->second);
 }
 
 static void frees_come_in_any_order(void)
@@ -171,14 +172,14 @@ static void frees_come_in_any_order(void)
         const char *path = scratch("order");
         unsigned flags = round & 4 ? PMA_HARDENED : 0;
         pma_pool *pool = create_mixed(path, flags, &old, &new);
-        struct order order = {pool, &old, &new, random_of(__func__)};
+        struct frees frees = {pool, &old, &new, random_of(__func__)};
         if (round & 1)
-            order = (struct order){pool, &new, &old, random_of(__func__)};
+            frees = (struct frees){pool, &new, &old, random_of(__func__)};
         uint64_t mallocs = stats_of(pool).total.alloc_objects;
         if (round & 2)
-            tell(&helper, free_in_order, &order);
+            tell(&helper, free_in_order, &frees);
         else
-            free_in_order(&order);
+            free_in_order(&frees);
         if (round & 2) {
             helper_end(&helper); /* it takes with it what it had gathered */
             helper_begin(&helper);
@@ -409,9 +410,77 @@ static void damaged_records_are_refused(void)
             options.flags = flags;
             CHECK_ERROR(pma_open(links.path, &options, &pool), PMA_ECORRUPT, damages[i].word);
         }
+        struct result result;
+        if (inspect_program() != NULL) {
+            INSPECT(&result, "check", links.path);
+            CHECK(result.status == 1 && out_has(&result, damages[i].word));
+            result_free(&result);
+        }
         CHECK(write_at(links.path, &was, 8, record + damages[i].at));
     }
     close_pool(open_pool_at(links.path, 0));
+}
+
+/* What the table says of the spans: blocks of both classes in use, and the number of mixed ones. */
+struct seen {
+    uint64_t mixed, old, new;
+};
+
+static struct seen see_spans(const char *path)
+{
+    struct seen seen = {0};
+    struct result result;
+    char at[60];
+    INSPECT(&result, "spans", "--json", path);
+    CHECK_EQUAL(result.status, 0);
+    for (unsigned i = 0, count = (unsigned)json_length_at(&result, "spans"); i < count; i++) {
+        snprintf(at, sizeof at, "spans.%u.survivors.used", i);
+        if (json_has(&result, at)) {
+            seen.mixed++;
+            seen.old += json_at(&result, at);
+            snprintf(at, sizeof at, "spans.%u.survivors.block_bytes", i);
+            CHECK_EQUAL(json_at(&result, at), OLD);
+            snprintf(at, sizeof at, "spans.%u.kind", i);
+            CHECK_STRING_IS(json_text_at(&result, at), "mixed");
+        }
+        snprintf(at, sizeof at, "spans.%u.block_bytes", i);
+        if (!json_has(&result, at) || json_at(&result, at) != NEW_BYTES)
+            continue;
+        snprintf(at, sizeof at, "spans.%u.used", i);
+        seen.new += json_at(&result, at);
+    }
+    result_free(&result);
+    return seen;
+}
+
+static void the_inspector_tells_both_classes(void)
+{
+    struct result result;
+    struct links links = {scratch("inspect"), 1, 1, false};
+    unsigned old, new;
+    if (inspect_program() == NULL)
+        return;
+    count_objects(&old, &new);
+    for (unsigned crash = 0; crash < 2; crash++) {
+        links.crash = crash;
+        if (crash)
+            CHECK_CHILD_DIES(make_links, &links, 9);
+        else
+            CHECK_CHILD(make_links, &links);
+        struct seen seen = see_spans(links.path);
+        CHECK(seen.mixed >= 14 && seen.new == new &&seen.old > old / 2 && seen.old <= old);
+        INSPECT(&result, "check", "--all", links.path);
+        CHECK(result.status == 0 && out_has(&result, "nothing wrong"));
+        result_free(&result);
+        INSPECT(&result, "--leaks", "--json", links.path);
+        CHECK_EQUAL(result.status, 0);
+        CHECK_EQUAL(json_at(&result, "total.inuse_objects"), 1 + old + new);
+        result_free(&result);
+        INSPECT(&result, "spans", links.path);
+        CHECK(out_has(&result, "survivors"));
+        result_free(&result);
+        unlink(links.path);
+    }
 }
 
 /* ---- at random ---- */
@@ -511,6 +580,7 @@ void mixed_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, both_classes_outlive_a_close);
     CU_ADD_TEST(suite, both_classes_outlive_a_crash);
     CU_ADD_TEST(suite, damaged_records_are_refused);
+    CU_ADD_TEST(suite, the_inspector_tells_both_classes);
     CU_ADD_TEST(suite, threads_change_sizes);
     CU_ADD_TEST(suite, sizes_change_over_many_opens);
 }

@@ -8,17 +8,9 @@
 
 static const char *kind_name(unsigned kind)
 {
-    static const char *const names[] = {[SPAN_FREE] = "free",
-                                        [SPAN_SMALL] = "small",
-                                        [SPAN_LARGE] = "large",
-                                        [SPAN_INTERNAL] = "internal",
-                                        [SPAN_BAD] = "bad"};
+    static const char *const names[] = {[SPAN_FREE] = "free",         [SPAN_SMALL] = "small", [SPAN_LARGE] = "large",
+                                        [SPAN_INTERNAL] = "internal", [SPAN_BAD] = "bad",     [SPAN_MIXED] = "mixed"};
     return names[kind];
-}
-
-static bool holds_blocks(const struct span_view *span)
-{
-    return span->kind == SPAN_SMALL || span->kind == SPAN_LARGE;
 }
 
 /* The spans in page order, the shutdown image among them: NULL at the end. */
@@ -35,6 +27,16 @@ static const struct span_view *next_span(const struct snapshot *snapshot, size_t
 
 /* ---- for a person ---- */
 
+/* A row below that of the mixed span. */
+static void print_survivors(struct libscols_table *table, const struct snapshot *snapshot, const struct span_view *span)
+{
+    struct libscols_line *row = table_line(table, NULL);
+    table_cell(row, 3, "survivors");
+    table_cell(row, 4, text_bytes(size_classes[span->record->size_class].bytes));
+    table_cell(row, 5, snapshot_type_name(snapshot, (pma_type_id)span->record->type));
+    table_cell(row, 7, text_number(span_view_survivors(span)));
+}
+
 static void print_span(struct libscols_table *table, const struct snapshot *snapshot, const struct span_view *span)
 {
     uint64_t blocks = span_view_blocks(span);
@@ -45,15 +47,17 @@ static void print_span(struct libscols_table *table, const struct snapshot *snap
     table_cell(row, 3, kind_name(span->kind));
     if (span == &snapshot->image)
         table_cell(row, 5, "shutdown image");
-    if (!holds_blocks(span))
+    if (!span_view_holds_blocks(span))
         return;
     table_cell(row, 4, text_bytes(span_view_block_bytes(span)));
     table_cell(row, 5, snapshot_type_name(snapshot, span->type));
     table_cell(row, 6, text_number(blocks));
-    if (span->used == USED_UNKNOWN)
-        return;
-    table_cell(row, 7, text_number(span->used));
-    table_cell(row, 8, text_bar(span->used, blocks, 10));
+    if (span->used != USED_UNKNOWN) {
+        table_cell(row, 7, text_number(span->used));
+        table_cell(row, 8, text_bar(span->used, blocks, 10));
+    }
+    if (span->record != NULL)
+        print_survivors(table, snapshot, span);
 }
 
 static void print_spans(const struct snapshot *snapshot)
@@ -99,7 +103,7 @@ static void print_spans_json(const struct snapshot *snapshot)
         json_string(entry, "kind", kind_name(span->kind));
         if (span == &snapshot->image)
             json_truth(entry, "shutdown_image", true);
-        if (!holds_blocks(span))
+        if (!span_view_holds_blocks(span))
             continue;
         json_number(entry, "class", span->size_class);
         json_number(entry, "block_bytes", span_view_block_bytes(span));
@@ -107,6 +111,13 @@ static void print_spans_json(const struct snapshot *snapshot)
         json_number(entry, "blocks", span_view_blocks(span));
         if (span->used != USED_UNKNOWN)
             json_number(entry, "used", span->used);
+        if (span->record == NULL)
+            continue;
+        struct json_object *survivors = json_map_in(entry, "survivors");
+        json_number(survivors, "class", span->record->size_class);
+        json_number(survivors, "block_bytes", size_classes[span->record->size_class].bytes);
+        json_string(survivors, "type", snapshot_json_type(snapshot, (pma_type_id)span->record->type));
+        json_number(survivors, "used", span_view_survivors(span));
     }
     json_print(map);
 }
