@@ -25,6 +25,7 @@ struct central {
 /* What a part has of spans that nobody owns. */
 struct part_lists {
     _Atomic uint32_t sparse_pages; /* in spans of the lowest SPARSE_GRADES of all bins */
+    _Atomic uint32_t mixed_pages;  /* in mixed spans, whoever owns them */
     struct central centrals[BIN_MAX];
     struct span *large_kept[LARGE_KEPT_PAGES + 1];          /* freed large spans by pages ([0] is empty); pages lock */
     uint64_t large_kept_lengths[LARGE_KEPT_PAGES / 64 + 1]; /* bit p: large_kept[p] is not empty */
@@ -34,6 +35,15 @@ struct part_lists {
 static inline bool span_is_below(const struct span *span, unsigned grades)
 {
     return span->used * (int64_t)CENTRAL_GRADES < span->blocks * (int64_t)grades;
+}
+
+/* Unless sparse spans, and those that were until they were mixed, are a quarter of what is used, the heap may only be warming up.
+ * Wants the pages lock. */
+static inline bool part_is_sparse(const struct part *part)
+{
+    uint64_t sparse = atomic_load_explicit(&part->lists->sparse_pages, memory_order_relaxed);
+    uint64_t mixed = atomic_load_explicit(&part->lists->mixed_pages, memory_order_relaxed);
+    return sparse + mixed != 0 && (sparse + mixed) * 4 >= part->page_heap.pages - part->page_heap.free_pages;
 }
 
 void central_init(struct central *central);

@@ -272,10 +272,10 @@ static void clear_words(struct pm *pm, struct part *part, uint64_t first, uint64
         pm_drain(pm);
 }
 
-/* What a part grows by at once, in pages, if `need` is what it must. */
-static uint64_t growth_step(uint64_t pages, uint64_t need, uint64_t room, uint32_t align)
+/* What a part grows by at once, in pages, if `need` is what it must. Where there is much sparse room, it will soon not need more. */
+static uint64_t growth_step(const struct part *part, uint64_t need, uint64_t room, uint32_t align)
 {
-    uint64_t step = pages / GROW_DIVISOR;
+    uint64_t step = part_is_sparse(part) ? 0 : part->page_heap.pages / GROW_DIVISOR;
     step = step < GROW_MIN_PAGES ? GROW_MIN_PAGES : step > GROW_MAX_PAGES ? GROW_MAX_PAGES : step;
     return step < need || align > 1 ? need : step > room ? room : step;
 }
@@ -305,7 +305,7 @@ static int grow(struct heap *heap, struct part *part, uint32_t pages, uint32_t a
     if (need > room)
         return pm_fail(PMA_ENOMEM, "the capacity of %s, %" PRIu64 " bytes, is used up: no run of %u pages left",
                        part->mapping.path, part->superblock.capacity_pages * PAGE_BYTES, pages);
-    uint64_t step = growth_step(page_heap->pages, need, room, align);
+    uint64_t step = growth_step(part, need, room, align);
     uint64_t first = page_heap->pages, backed = align > 1 && step > pages ? pages : step;
     lock_release(&heap->pages_lock);
     int error = allocate_pages(part, first, step, backed);

@@ -110,6 +110,21 @@ static bool covered(const struct mix *mix, uint32_t block_bytes, uint32_t index)
     return record_within(mix, from, to) || survivor_within(mix, from, to);
 }
 
+/* The span is mixed from here on, and no more. */
+static void put_under(struct heap *heap, const struct span *old, uint32_t record)
+{
+    struct part_lists *lists = heap->parts[atomic_load_explicit(&old->part, memory_order_relaxed)].lists;
+    atomic_fetch_add_explicit(&lists->mixed_pages, old->pages, memory_order_relaxed);
+    atomic_store_explicit(&heap->under[old->page], encode(old, record), memory_order_release);
+}
+
+static void take_from_under(struct heap *heap, const struct span *old)
+{
+    struct part_lists *lists = heap->parts[atomic_load_explicit(&old->part, memory_order_relaxed)].lists;
+    atomic_fetch_sub_explicit(&lists->mixed_pages, old->pages, memory_order_relaxed);
+    atomic_store_explicit(&heap->under[old->page], 0, memory_order_release);
+}
+
 /* ---- whose block ---- */
 
 static bool is_mixed_entry(uintptr_t entry, const struct span *span)
@@ -325,7 +340,7 @@ static struct span *mix_into(struct heap *heap, struct span *old, unsigned bin, 
     pm_publish8(&heap->pm, heap_word(heap, old->page),
                 span_word_pack_mixed(span->size_class, span->type, span->pages, mix.record));
     lock_acquire(&heap->mixed_lock);
-    atomic_store_explicit(&heap->under[old->page], encode(old, mix.record), memory_order_release);
+    put_under(heap, old, mix.record);
     span_map_pages(heap, span, BIN_CONSERVATIVE);
     span_count_pages(heap, old, -1);
     span_count_pages(heap, span, 1);
@@ -335,11 +350,10 @@ static struct span *mix_into(struct heap *heap, struct span *old, unsigned bin, 
     return span;
 }
 
-/* Unless sparse spans are a quarter of what is used, the heap may only be warming up. */
-#define SPARSE_DIVISOR 4u
+/* A search ends after so many spans. With fewer blocks than a 24th of a span's, a mixed one would cost more than it is worth. */
 #define SEARCH_SPANS 32u
 #define SEARCH_SPANS_ANYHOW 256u
-#define LEAST_DIVISOR 16u
+#define LEAST_DIVISOR 24u
 
 static struct span *search(struct heap *heap, struct thread_cache *cache, unsigned bin, struct wish *wish, unsigned g)
 {
@@ -364,10 +378,8 @@ struct span *mixed_take(struct heap *heap, struct thread_cache *cache, unsigned 
 {
     const struct part *part = &heap->parts[cache->part];
     struct wish wish = {heap, &size_classes[heap->bins[bin].size_class], 1, SEARCH_SPANS_ANYHOW};
-    uint64_t sparse = atomic_load_explicit(&part->lists->sparse_pages, memory_order_relaxed);
-    uint64_t used = part->page_heap.pages - part->page_heap.free_pages;
     if (!anyhow) {
-        if (sparse * SPARSE_DIVISOR < used)
+        if (!part_is_sparse(part) || atomic_load_explicit(&part->lists->sparse_pages, memory_order_relaxed) == 0)
             return NULL;
         wish.budget = SEARCH_SPANS;
         wish.least = wish.class->blocks / LEAST_DIVISOR + 1;
@@ -423,7 +435,7 @@ static void unmix(struct heap *heap, struct span *span, struct span *old)
     pm_publish8(&heap->pm, heap_word(heap, span->page),
                 span_word_pack(SPAN_SMALL, span->size_class, span->type, span->pages));
     span_map_pages(heap, span, atomic_load_explicit(&span->bin, memory_order_relaxed));
-    atomic_store_explicit(&heap->under[span->page], 0, memory_order_release);
+    take_from_under(heap, old);
     atomic_store(&old->owner, OWNER_DEAD);
 }
 
@@ -510,7 +522,7 @@ int mixed_restore(struct heap *heap, struct span *span, const struct span_word *
     struct span *old = span_describe(heap, bin, span->page, &its);
     if (old == NULL)
         return pm_fail(PMA_ENOMEM, "no DRAM for span descriptors");
-    atomic_store_explicit(&heap->under[span->page], encode(old, word->record), memory_order_release);
+    put_under(heap, old, word->record);
     span_map_pages(heap, span, BIN_CONSERVATIVE);
     return 0;
 }
@@ -557,7 +569,8 @@ bool mixed_settle(struct heap *heap, struct span *span, uint32_t *survivors, uin
     if (*survivors == 0) {
         if (*in_use != 0)
             unmix(heap, span, mix.old);
-        atomic_store_explicit(&heap->under[span->page], 0, memory_order_release);
+        else
+            take_from_under(heap, mix.old);
         arena_give(&heap->arena, mix.old);
         return false;
     }
