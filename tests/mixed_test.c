@@ -4,6 +4,7 @@
 #include "heap/ownership.h"
 #include "heap/span_table.h"
 #include "inspect.h"
+#include "media/checksum.h"
 #include "media/format.h"
 #include "stress.h"
 #include "suites.h"
@@ -383,12 +384,23 @@ struct damage {
     uint64_t at; /* in the record */
     uint64_t value;
     const char *word;
+    bool sealed; /* the checksum holds */
 };
 
 static void damaged_records_are_refused(void)
 {
     static const struct damage damages[] = {
-        {0, 0, "checksum"}, {8, 1, "checksum"}, {16, 0, "checksum"}, {24, 0, "checksum"}, {32, UINT64_MAX, "survivor"},
+        {0, 0, "checksum", false},
+        {8, 1, "checksum", false},
+        {16, 0, "checksum", false},
+        {24, 0, "checksum", false},
+        {32, UINT64_MAX, "survivor", false},
+        {16, 0, "not of this span", true},
+        {24, 0, "size class", true},
+        {24, 1, "size class", true},
+        {24, 45, "size class", true}, /* twice as many pages */
+        {24, SIZE_CLASS_COUNT, "size class", true},
+        {24, UINT64_C(9) << 32 | 9, "not registered", true},
     };
     struct links links = {scratch("record"), 1, 1, false};
     CHECK_CHILD(make_links, &links);
@@ -402,9 +414,13 @@ static void damaged_records_are_refused(void)
     uint64_t record = (uint64_t)(span->start - (char *)pool->heap.base) + mixed_record_at(&pool->heap, span);
     close_pool(pool);
     for (unsigned i = 0; i < COUNT_OF(damages); i++) {
-        uint64_t was = 0;
-        CHECK(read_at(links.path, &was, 8, record + damages[i].at));
-        CHECK(write_at(links.path, &damages[i].value, 8, record + damages[i].at));
+        uint64_t was[5], now[5];
+        CHECK(read_at(links.path, was, sizeof was, record));
+        memcpy(now, was, sizeof now);
+        now[damages[i].at / 8] = damages[i].value;
+        if (damages[i].sealed)
+            now[1] = checksum64(now, sizeof(struct mixed_record), 8);
+        CHECK(write_at(links.path, now, sizeof now, record));
         for (unsigned flags = 0; flags <= PMA_FORCE_RECOVERY; flags += PMA_FORCE_RECOVERY) {
             struct pma_options options = PMA_OPTIONS_INIT;
             options.flags = flags;
@@ -416,7 +432,7 @@ static void damaged_records_are_refused(void)
             CHECK(result.status == 1 && out_has(&result, damages[i].word));
             result_free(&result);
         }
-        CHECK(write_at(links.path, &was, 8, record + damages[i].at));
+        CHECK(write_at(links.path, was, sizeof was, record));
     }
     close_pool(open_pool_at(links.path, 0));
 }

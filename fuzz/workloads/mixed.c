@@ -2,7 +2,7 @@
 /*
  * A pool with room for one span of small blocks, and blocks of two sizes and types that come and go: while some of one class are in
  * use, the span takes the other, in both directions. The rest of the pool is the large block with the pointers. The pool is hardened,
- * so that each free reaches the bitmaps at once; blocks are written at both ends, where a record or another block would show.
+ * so that each free reaches the bitmaps at once; blocks are written all over, and looked at at both ends.
  */
 #include "explorer.h"
 #include "medium.h"
@@ -92,20 +92,30 @@ static struct content *last_of(void *block, unsigned slot)
     return (struct content *)(void *)((char *)block + bytes_of(slot)) - 1;
 }
 
+/* The block is unlinked, and then freed by another thread: what that makes durable no later fence of this one helps. */
+static void retire(unsigned slot)
+{
+    void *block = pma_direct(now.pool, now.table->slot[slot]);
+    now.after.version[slot] = 0;
+    pma_publish(now.pool, &now.table->slot[slot], NULL, 0);
+    as_other(true);
+    pma_free(now.pool, block);
+    as_other(false);
+}
+
 static void toggle(unsigned slot)
 {
     if (now.before.version[slot] != 0) {
-        now.after.version[slot] = 0;
-        pma_retire(now.pool, &now.table->slot[slot]);
+        retire(slot);
         return;
     }
     struct content *block = allocate(slot);
     if (block == NULL) /* the span has a second class, and no room for the first */
         return;
+    memset(block, 0x5a, bytes_of(slot));
     *block = *last_of(block, slot) = content_of(slot, 1);
     now.after.version[slot] = 1;
-    pma_persist(now.pool, last_of(block, slot), sizeof *block);
-    pma_publish(now.pool, &now.table->slot[slot], block, sizeof *block);
+    pma_publish(now.pool, &now.table->slot[slot], block, bytes_of(slot));
 }
 
 static void operate(unsigned thread, unsigned operation)

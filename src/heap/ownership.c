@@ -291,8 +291,8 @@ void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t entry)
     if (block == NULL)
         return;
     size_t page = ((uintptr_t)block - (uintptr_t)heap->pages) >> PAGE_SHIFT, limit = heap->page_limit;
-    if (entry == 0 && page < limit) /* perhaps of another part */
-        entry = atomic_load_explicit(&heap->page_map[page], memory_order_relaxed);
+    if (page < limit && page_map_bin(entry) == 0) /* perhaps of another part, or mixed meanwhile: by another thread */
+        entry = atomic_load_explicit(&heap->page_map[page], memory_order_acquire);
     struct span *span = page_map_span(entry);
     if (span == NULL) {
         misuse_report(heap, block,
