@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Regions: blocks are cut off chunks, which are large blocks, hence spans of their own. The head and further directories are small
- * blocks, scanned conservatively, that lead to the chunks:
+ * Regions: blocks are cut off chunks, which are large blocks, hence spans of their own. The head and further directories are
+ * small blocks, scanned conservatively, that lead to the chunks:
  *
  *     head --slot--> chunk        head --more--> directory --more--> directory ...
  *          --slot--> chunk                           --slot--> chunk
@@ -48,6 +48,15 @@ struct directory {
 };
 static_assert(sizeof(struct directory) == DIRECTORY_BYTES, "directory");
 #define DIRECTORY_CHUNKS (sizeof((struct directory *)0)->chunk / sizeof(pma_ptr))
+
+/* Before the first block of a chunk. So the chunk's own address is no block's: nobody frees it alone, and no other block is taken
+ * for a chunk. The pointer is inverted, or whatever leads into the chunk from outside would keep all of the region alive. */
+struct chunk_head {
+    uint64_t magic;
+    uint64_t inverted_region; /* ~pma_ptr of the region's head */
+};
+static_assert(sizeof(struct chunk_head) == ALIGNMENT, "blocks are aligned");
+#define CHUNK_MAGIC UINT64_C(0x4b4e5548434750) /* "PGCHUNK" */
 
 /* What is cut off now. One that is full stays until the end: a thread may still look at it. */
 struct chunk {
@@ -182,6 +191,19 @@ static bool directory_at(pma_pool *pool, pma_ptr at, struct directory **director
     return true;
 }
 
+/* The bytes of the region's chunk at a pointer; 0: there is none. */
+static size_t chunk_at(const pma_region *region, pma_ptr at)
+{
+    const pma_pool *pool = region->pool;
+    const struct chunk_head *chunk = at >> 48 == pool->heap.tag ? pma_direct(pool, at) : NULL;
+    size_t bytes = chunk != NULL ? pma_usable_size(pool, chunk) : 0;
+    if (bytes <= SIZE_CLASS_MAX_BYTES || chunk->magic != CHUNK_MAGIC ||
+        chunk->inverted_region != ~pma_ptr_of(pool, region->head))
+        return 0;
+    pma_type_id type = is_leaf(region) ? PMA_TYPE_LEAF : PMA_TYPE_CONSERVATIVE;
+    return heap_span_at(&pool->heap, chunk)->type == type ? bytes : 0;
+}
+
 /* Counts the chunks of a directory, and sets where the next one goes. */
 static int count_chunks(pma_region *region, const struct directory *directory, size_t *next_slot)
 {
@@ -193,11 +215,8 @@ static int count_chunks(pma_region *region, const struct directory *directory, s
                 *next_slot = i;
             continue;
         }
-        const void *chunk = at >> 48 == region->pool->heap.tag ? pma_direct(region->pool, at) : NULL;
-        size_t bytes = chunk != NULL ? pma_usable_size(region->pool, chunk) : 0;
-        pma_type_id type = is_leaf(region) ? PMA_TYPE_LEAF : PMA_TYPE_CONSERVATIVE;
-        if (bytes <= SIZE_CLASS_MAX_BYTES || heap_span_at(&region->pool->heap, chunk)->type != type ||
-            *next_slot != DIRECTORY_CHUNKS)
+        size_t bytes = chunk_at(region, at);
+        if (bytes == 0 || *next_slot != DIRECTORY_CHUNKS)
             return pm_fail(PMA_ECORRUPT, "region: slot %zu of a directory leads to %#" PRIx64 ", where no chunk is", i,
                            at);
         region->chunks++;
@@ -283,17 +302,19 @@ static char *chunk_pages(pma_region *region, size_t size)
 static struct chunk *new_chunk(pma_region *region, size_t size)
 {
     struct chunk *chunk = calloc(1, sizeof *chunk);
-    char *start = chunk != NULL ? chunk_pages(region, size) : NULL;
+    char *start = chunk != NULL ? chunk_pages(region, sizeof(struct chunk_head) + size) : NULL;
     if (start == NULL) {
         free(chunk);
         return NULL;
     }
+    struct chunk_head *head = (struct chunk_head *)(void *)start;
     chunk->start = start;
     chunk->bytes = pma_usable_size(region->pool, start);
-    if (!is_leaf(region)) {
-        memset(start, 0, chunk->bytes);
-        pm_persist(&region->pool->heap.pm, start, chunk->bytes);
-    }
+    atomic_init(&chunk->used, sizeof *head + size);
+    size_t cleared = is_leaf(region) ? sizeof *head : chunk->bytes;
+    memset(start, 0, cleared);
+    *head = (struct chunk_head){CHUNK_MAGIC, ~pma_ptr_of(region->pool, region->head)};
+    pm_persist(&region->pool->heap.pm, start, cleared);
     return chunk;
 }
 
@@ -303,15 +324,15 @@ static void *in_new_chunk(pma_region *region, size_t size)
     struct chunk *chunk = new_chunk(region, size);
     if (chunk == NULL)
         return NULL;
-    char *start = chunk->start;
+    char *block = chunk->start + sizeof(struct chunk_head);
     pma_ptr *slot = free_slot(region);
     if (slot == NULL) {
-        pma_free(region->pool, start);
+        pma_free(region->pool, chunk->start);
         free(chunk);
         return NULL;
     }
-    pm_publish8(&region->pool->heap.pm, slot, pma_ptr_of(region->pool, start));
-    pool_report_io_error(region->pool, start);
+    pm_publish8(&region->pool->heap.pm, slot, pma_ptr_of(region->pool, chunk->start));
+    pool_report_io_error(region->pool, block);
     region->next_slot++;
     region->chunks++;
     region->chunk_bytes += chunk->bytes;
@@ -320,12 +341,11 @@ static void *in_new_chunk(pma_region *region, size_t size)
     struct chunk *now = atomic_load_explicit(&region->current, memory_order_relaxed);
     if (now != NULL && size > CHUNK_LAST) { /* all for itself: what is left of the one in use is used up first */
         free(chunk);
-        return start;
+        return block;
     }
-    atomic_init(&chunk->used, size);
     chunk->before = now;
     atomic_store_explicit(&region->current, chunk, memory_order_release);
-    return start;
+    return block;
 }
 
 static void *cut_off(struct chunk *chunk, size_t size)

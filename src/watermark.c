@@ -5,8 +5,8 @@
  *     rise_at = pages of m[reached], or never       fall_at = pages of m[reached - 1] less the hysteresis, or never
  *     the state is settled  <=>  fall_at <= pages in use < rise_at
  *
- * Whoever finds it unsettled on a slow path becomes the one who delivers, until it is settled; others pass by meanwhile. So handlers
- * are called one after the other, in order, and what they do themselves does not call them anew.
+ * Whoever finds it unsettled on a slow path becomes the one who delivers, until it is settled; others pass by meanwhile. So
+ * handlers are called one after the other, in order, and what they do themselves does not call them anew.
  */
 #include "pm/error.h"
 #include "pool.h"

@@ -11,12 +11,14 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -105,6 +107,35 @@ static inline bool refuse(int call, unsigned argument, unsigned mask, int error)
     };
     struct sock_fprog program = {sizeof code / sizeof *code, code};
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+/* From here on calls of this thread wait until they are answered at the descriptor, by another thread; -1 where the kernel does not
+ * know of it. */
+static inline int suspend(int call)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)call, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return -1;
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+}
+
+/* Waits for such a call, at most so long; and lets it go on. */
+static inline bool suspended(int listener, struct seccomp_notif *call, int milliseconds)
+{
+    struct pollfd wait = {listener, POLLIN, 0};
+    memset(call, 0, sizeof *call);
+    return poll(&wait, 1, milliseconds) == 1 && ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, call) == 0;
+}
+static inline bool go_on(int listener, const struct seccomp_notif *call)
+{
+    struct seccomp_notif_resp answer = {.id = call->id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
+    return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) == 0;
 }
 
 /* For the rest of this process: permissions count, also for root. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The heap, room by room: descriptors, spans and their words, central, thread cache; then all of it at once. */
+#include "child.h"
 #include "heap/central.h"
 #include "heap/ownership.h"
 #include "heap/span_table.h"
@@ -7,6 +8,8 @@
 #include "pm/thread.h"
 #include "stress.h"
 #include "suites.h"
+#include <sys/mman.h>
+#include <unistd.h>
 
 static struct random dice;
 
@@ -28,18 +31,17 @@ static void descriptors_are_apart_and_come_back_clean(void)
     static struct span *spans[COUNT];
     struct arena arena;
     dice = random_of(__func__);
-    arena_init(&arena);
+    arena_init(&arena, -1);
     for (unsigned round = 0; round < 3; round++) {
         for (unsigned i = 0; i < COUNT; i++) {
             unsigned class = below(SIZE_CLASS_COUNT);
             struct span *span = spans[i] = arena_take(&arena, class);
             if (!CHECK(span != NULL))
                 return;
-            const char *end = (const char *)(span_remote(span) + span->words);
-            CU_ASSERT_TRUE((uintptr_t)span % 128 == 0 && end <= (const char *)span + span->units * 128u);
-            CU_ASSERT_TRUE(span->words == 1 ? span_remote(span) == &span->remote_only
-                                            : span_remote(span) >= span->bits + span->words &&
-                                                  (uintptr_t)span_remote(span) % 64 == 0);
+            const _Atomic uint64_t *remote = span_remote(span);
+            CU_ASSERT_TRUE((uintptr_t)span % SPAN_ALIGN == 0 && remote >= span->bits + span->words);
+            CU_ASSERT_TRUE(span->words <= SPAN_WORDS_INSIDE ? remote == span->bits + SPAN_WORDS_INSIDE
+                                                            : (uintptr_t)remote % 64 == 0);
             CU_ASSERT_TRUE(span->blocks == (class != 0 ? size_classes[class].blocks : 1));
             CU_ASSERT_TRUE(span_count_free(span) == 0);
             for (unsigned k = 0; k < span->words; k++) {
@@ -55,6 +57,33 @@ static void descriptors_are_apart_and_come_back_clean(void)
         }
         CHECK(own);
     }
+    arena_destroy(&arena);
+}
+
+static bool is_resident(const void *address)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    unsigned char resident = 0;
+    CHECK(mincore((void *)((uintptr_t)address / page * page), 1, &resident) == 0);
+    return (resident & 1) != 0;
+}
+
+static void remote_words_take_no_memory_before_they_are_set(void)
+{
+    struct arena arena;
+    arena_init(&arena, -1);
+    struct span *span = NULL, *last = NULL;
+    for (unsigned i = 0; i < 10; i++) {
+        last = span;
+        span = arena_take(&arena, size_class_of(64));
+        if (!CHECK(span != NULL))
+            return;
+        atomic_store(&span->bits[0], 1);
+    }
+    CHECK(is_resident(span) && !is_resident(span_remote(span)));
+    CHECK((uintptr_t)span - (uintptr_t)last == 64 + 1024 / 8);
+    atomic_fetch_or(&span_remote(span)[0], 1);
+    CHECK(is_resident(span_remote(span)));
     arena_destroy(&arena);
 }
 
@@ -526,9 +555,62 @@ static void a_large_block_grows_and_shrinks_in_place(void)
     close_pool(pool);
 }
 
+struct grower {
+    pma_pool *pool;
+    _Atomic int listener; /* of its fallocate; 0: not yet */
+    _Atomic bool done;
+};
+
+static void *grow_slowly(void *arg)
+{
+    struct grower *grower = arg;
+    atomic_store(&grower->listener, suspend(SYS_fallocate));
+    CHECK(pma_malloc(grower->pool, 16 * MIB) != NULL);
+    atomic_store(&grower->done, true);
+    return NULL;
+}
+
+/* One thread's growth is held up in its fallocate: pages that are there already go to others meanwhile. A deadlock ends with
+ * the alarm. */
+static void others_while_one_grows(void *path)
+{
+    struct grower grower = {.pool = create_pool(path, 8 * MIB, 64 * MIB)};
+    struct seccomp_notif call;
+    pthread_t thread;
+    alarm(60);
+    CHECK(pthread_create(&thread, NULL, grow_slowly, &grower) == 0);
+    while (atomic_load(&grower.listener) == 0)
+        sched_yield();
+    if (grower.listener < 0) {
+        SKIP_TEST("system calls cannot be suspended here: %s", strerror(errno));
+        pthread_join(thread, NULL);
+        return;
+    }
+    CHECK(suspended(grower.listener, &call, 30000));
+    char *large = pma_malloc(grower.pool, 200000), *small = pma_malloc(grower.pool, 100);
+    CHECK(large != NULL && small != NULL);
+    pma_free(grower.pool, large);
+    CHECK(stats_of(grower.pool).pages_total == 8 * MIB / PAGE_BYTES);
+    CHECK(!atomic_load(&grower.done));
+    do
+        CHECK(go_on(grower.listener, &call));
+    while (suspended(grower.listener, &call, 100) || !atomic_load(&grower.done));
+    pthread_join(thread, NULL);
+    CHECK(stats_of(grower.pool).pages_total > 16 * MIB / PAGE_BYTES);
+    CHECK_HEAP(grower.pool);
+    close_pool(grower.pool);
+}
+
+static void a_part_grows_while_others_allocate(void)
+{
+    CHECK_CHILD(others_while_one_grows, (void *)(uintptr_t)scratch("growth"));
+}
+
 void heap_tests(CU_pSuite suite)
 {
+    CU_ADD_TEST(suite, a_part_grows_while_others_allocate);
     CU_ADD_TEST(suite, descriptors_are_apart_and_come_back_clean);
+    CU_ADD_TEST(suite, remote_words_take_no_memory_before_they_are_set);
     CU_ADD_TEST(suite, a_span_has_its_word_as_long_as_it_lives);
     CU_ADD_TEST(suite, a_large_span_changes_its_length_and_bin);
     CU_ADD_TEST(suite, central_hands_out_the_fullest_first);

@@ -24,6 +24,7 @@ static struct model {
     struct page_heap heap;
     _Atomic uintptr_t map[MODEL_PAGES];
     uint32_t first[MODEL_PAGES], pages[MODEL_PAGES], taken; /* runs in use */
+    uint32_t most_runs;                                     /* free ones, at the same time */
 } model;
 
 static bool model_free(uint32_t page)
@@ -117,11 +118,12 @@ static bool has_storage(uint32_t page)
 
 static void model_check(void)
 {
-    uint32_t free_pages = 0, largest = 0, length = 0;
+    uint32_t free_pages = 0, largest = 0, length = 0, runs = 0;
     bool stored = true;
     for (uint32_t page = 0; page < model.heap.pages; page++) {
         length = model_free(page) ? length + 1 : 0;
         free_pages += model_free(page);
+        runs += length == 1;
         largest = length > largest ? length : largest;
         stored &= model_free(page) || has_storage(page);
     }
@@ -129,6 +131,8 @@ static void model_check(void)
     CHECK(model.heap.free_pages == free_pages && page_heap_largest(&model.heap) == largest);
     CHECK(page_heap_last_run(&model.heap) == length);
     CHECK(stored);
+    model.most_runs = runs > model.most_runs ? runs : model.most_runs;
+    CHECK(model.heap.node_count == model.most_runs);
 }
 
 /* R6: what the bits call stored is stored, in the file. */

@@ -134,6 +134,8 @@ static void what_is_no_region_is_refused(void)
     CHECK_ERROR(pma_region_open(pool, &region, &region), PMA_EINVAL, "region");
     pma_region *real = create_region(pool, 0);
     CHECK(pma_region_alloc(real, 100) != NULL);
+    pma_region *another = create_region(pool, 0);
+    char *chunk_of_another = (char *)pma_region_alloc(another, 100) - 16;
     uint64_t *head = pma_region_block(real), saved[8];
     pma_region_close(real);
     memcpy(saved, head, sizeof saved);
@@ -148,6 +150,8 @@ static void what_is_no_region_is_refused(void)
                 {4, 77},
                 {4, UINT64_MAX},
                 {5, pma_ptr_of(pool, block)},
+                {5, pma_ptr_of(pool, pma_malloc(pool, MIB / 4))}, /* a large one, of somebody else */
+                {5, pma_ptr_of(pool, chunk_of_another)},
                 {6, saved[4]},
                 {1, PMA_REGION_LEAF}};
     for (unsigned i = 0; i < COUNT_OF(lies); i++) {
@@ -158,6 +162,7 @@ static void what_is_no_region_is_refused(void)
     }
     CHECK_EQUAL(pma_region_open(pool, head, &region), 0);
     CHECK_EQUAL(pma_region_destroy(region), 0);
+    CHECK_EQUAL(pma_region_destroy(another), 0);
     CHECK(heap_check(&pool->heap) == NULL);
     close_pool(pool);
 }
@@ -257,6 +262,22 @@ static void a_handle_is_given_back_once(void)
     close_pool(pool);
 }
 
+static void no_block_of_a_region_is_freed_alone(void)
+{
+    pma_pool *pool = create_pool(scratch("region"), MIB, 4 * MIB);
+    pma_region *region = create_region(pool, 0);
+    char *first = pma_region_alloc(region, 100), *second = pma_region_alloc(region, 100);
+    reports_begin();
+    pma_free(pool, first);
+    CHECK_REPORT(PMA_EFREE, first);
+    pma_free(pool, second);
+    CHECK_REPORT(PMA_EFREE, second);
+    reports_end();
+    CHECK_EQUAL(pma_region_destroy(region), 0);
+    CHECK_EQUAL(stats_of(pool).total.inuse_objects, 0);
+    close_pool(pool);
+}
+
 struct watcher {
     pma_region *region;
     unsigned calls;
@@ -298,5 +319,6 @@ void region_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, threads_share_a_region);
     CU_ADD_TEST(suite, a_region_is_open_once);
     CU_ADD_TEST(suite, a_handle_is_given_back_once);
+    CU_ADD_TEST(suite, no_block_of_a_region_is_freed_alone);
     CU_ADD_TEST(suite, watermark_handlers_may_use_the_region);
 }

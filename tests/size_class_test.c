@@ -92,6 +92,7 @@ static void index_is_exact_for_each_offset(void)
             bool starts = offset % c->bytes == 0 && offset / c->bytes < c->blocks;
             if (starts ? got != offset / c->bytes : got < c->blocks)
                 wrong++;
+            wrong += size_class_around(i, offset) != offset / c->bytes;
         }
         CU_ASSERT_EQUAL(wrong, 0);
     }

@@ -14,7 +14,9 @@
 
 #define SIZE ((size_t)32 * PAGE_BYTES)
 #define CAPACITY ((size_t)72 * PAGE_BYTES)
-#define CHUNK_BYTES ((size_t)9 * PAGE_BYTES) /* longer than the first chunk: it gets one of its own */
+#define CHUNK_HEAD_BYTES 16u
+#define CHUNK_BYTES                                                                                                    \
+    ((size_t)9 * PAGE_BYTES - CHUNK_HEAD_BYTES) /* longer than the first chunk: it gets one of its own */
 #define SLOTS 2u
 
 /* As the library's, of REGION_DIRECTORY_BYTES. */
@@ -55,7 +57,8 @@ static const char *name(unsigned operation)
 /* NULL: none yet. */
 static struct table *table_of(const pma_pool *pool, const struct directory *head)
 {
-    return pma_direct(pool, head->chunk[0]);
+    char *chunk = pma_direct(pool, head->chunk[0]);
+    return chunk != NULL ? (struct table *)(void *)(chunk + CHUNK_HEAD_BYTES) : NULL;
 }
 
 static void attach(void)

@@ -2,10 +2,10 @@
 /*
  * pmemalloc/region.h: the blocks of one tenant, or of one request, in pages of their own. Include <pmemalloc.h>.
  *
- * Blocks of a region are not freed one by one: all of them are given back, pages included, by one pma_region_destroy, whose cost
- * is that of the pages and not of the blocks. A region is a block of the pool as far as recovery is concerned: if a root reaches
- * its head (pma_region_block), the region and all its blocks survive, whether anything leads to them or not; if none does, it is
- * gone as a whole after a crash.
+ * Blocks of a region are not freed one by one (pma_free refuses them): all of them are given back, pages included, by one
+ * pma_region_destroy, whose cost is that of the pages and not of the blocks. A region is a block of the pool as far as
+ * recovery is concerned: if a root reaches its head (pma_region_block), the region and all its blocks survive, whether
+ * anything leads to them or not; if none does, it is gone as a whole after a crash.
  *
  *     pma_region *tenant;
  *     pma_region_create(pool, 0, &tenant);
@@ -41,22 +41,23 @@ enum pma_region_flags {
 /* Makes an empty region: its head is durable, and linked from nowhere. PMA_ENOMEM, PMA_EINVAL, PMA_EREADONLY, PMA_EFORKED. */
 PMA_API int pma_region_create(pma_pool *pool, unsigned flags, pma_region **region);
 
-/* Opens the region whose head is `block`, after a restart. Thread-safe. PMA_EBUSY: it is open already. PMA_EINVAL: no region begins there;
- * PMA_ECORRUPT: one does, and is damaged (the detail says how). Blocks of before are where they were; new ones come from new
- * chunks, as nobody knows how far the last one was filled. */
+/* Opens the region whose head is `block`, after a restart. Thread-safe. PMA_EBUSY: it is open already. PMA_EINVAL: no region
+ * begins there; PMA_ECORRUPT: one does, and is damaged (the detail says how). Blocks of before are where they were; new ones
+ * come from new chunks, as nobody knows how far the last one was filled. */
 PMA_API int pma_region_open(pma_pool *pool, void *block, pma_region **region);
 
 /* The head: what the program links or roots. */
 PMA_API void *pma_region_block(const pma_region *region);
 
 /* `size` bytes, 16-byte aligned, and durably zero (not those of a leaf region): NULL with ENOMEM leaves the region as it was.
- * Thread-safe. Most calls are one atomic addition; each 64 KiB to 2 MiB a chunk is allocated and durably linked to the head before
- * its first block is handed out. */
+ * Thread-safe. Most calls are one atomic addition; each 64 KiB to 2 MiB a chunk is allocated and durably linked to the head
+ * before its first block is handed out. */
 PMA_API void *pma_region_alloc(pma_region *region, size_t size);
 
-/* Gives back everything: all chunks in one batch under one fence, and the head; and closes the handle. The program has unlinked the
- * head durably, as for pma_free; no other thread is inside. After a crash meanwhile recovery does the rest. PMA_EINVAL: the
- * handle is not open, as that of a region that was destroyed before; PMA_ENOMEM (DRAM), PMA_EFORKED: the region is as it was. */
+/* Gives back everything: all chunks in one batch under one fence, and the head; and closes the handle. The program has
+ * unlinked the head durably, as for pma_free; no other thread is inside. After a crash meanwhile recovery does the rest.
+ * PMA_EINVAL: the handle is not open, as that of a region that was destroyed before; PMA_ENOMEM (DRAM), PMA_EFORKED: the
+ * region is as it was. */
 PMA_API int pma_region_destroy(pma_region *region);
 
 /* Forgets the handle, if it is open. The region stays as it is. */

@@ -50,7 +50,7 @@ struct pma_stats {
     uint64_t largest_free_run; /* bytes of the largest block that needs neither growth nor dissolving */
     uint64_t file_bytes;       /* length of the file */
     uint64_t device_bytes;     /* storage that the file system has given to it */
-    uint64_t metadata_bytes;   /* DRAM held for this pool */
+    uint64_t metadata_bytes;   /* DRAM for this pool, at most: what only frees by other threads touch counts */
     uint64_t flushes, fences;  /* cache lines flushed and fences, by this process, all pools, since its start */
     uint64_t slow_paths;       /* mallocs and frees that left the per-thread bins, since this open */
     uint64_t growths;          /* of the file, since this open */

@@ -28,18 +28,20 @@ extern "C" {
 
 #define PMA_WATERMARK_MAX 8
 
-/* rising: 1 the level has reached the percentage, 0 it has fallen below it by PMA_WATERMARK_HYSTERESIS points. Called by the thread
- * whose allocation, large free, region or trim was the first to notice, without any lock: it may call everything of this pool but
- * pma_close. One call at a time, in the order of the crossings, and none twice: between two rises of a mark is a fall of it. */
+/* rising: 1 the level has reached the percentage, 0 it has fallen below it by PMA_WATERMARK_HYSTERESIS points. Called by the
+ * thread whose allocation, large free, region or trim was the first to notice, without any lock: it may call everything of
+ * this pool but pma_close. One call at a time, in the order of the crossings, and none twice: between two rises of a mark is
+ * a fall of it. */
 typedef void (*pma_watermark_handler)(pma_pool *pool, unsigned percent, int rising, void *arg);
 
-/* Points below a mark at which it counts as left: a level that moves about a mark by less than a span or two of a small pool, or by
- * an eviction of a hundredth, must not call the handler each time. */
+/* Points below a mark at which it counts as left: a level that moves about a mark by less than a span or two of a small pool,
+ * or by an eviction of a hundredth, must not call the handler each time. */
 #define PMA_WATERMARK_HYSTERESIS 2
 
 /*
- * Sets the marks of an open pool: `count` percentages from 1 to 100, ascending, at most PMA_WATERMARK_MAX; count 0: 75, 85 and 95. A
- * NULL handler removes them. Marks that are reached already are told at once. Thread-safe. Nothing of it is persistent. PMA_EINVAL.
+ * Sets the marks of an open pool: `count` percentages from 1 to 100, ascending, at most PMA_WATERMARK_MAX; count 0: 75, 85
+ * and 95. A NULL handler removes them. Marks that are reached already are told at once. Thread-safe. Nothing of it is
+ * persistent. PMA_EINVAL.
  */
 PMA_API int pma_watermarks_set(pma_pool *pool, const unsigned *percents, size_t count, pma_watermark_handler handler,
                                void *arg);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Central: per part and bin, the spans that no thread owns. Partial ones are kept by fullness and handed out fullest first, so that
- * sparse ones drain; empty ones keep their word on the medium and wait for their bin, until somebody needs their pages.
+ * Central: per part and bin, the spans that no thread owns. Partial ones are kept by fullness and handed out fullest first,
+ * so that sparse ones drain; empty ones keep their word on the medium and wait for their bin, until somebody needs their
+ * pages.
  *
  *     span on its part's partial list of bin b  <=>  owner = owner_central(b)      changes only under that list's lock
  */

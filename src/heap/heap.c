@@ -3,6 +3,7 @@
 #include "heap/central.h"
 #include "heap/thread_cache.h"
 #include "pm/error.h"
+#include "pm/topology.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,7 @@ int heap_add_part(struct heap *heap, unsigned index, unsigned flags)
     part->page_limit = (uint32_t)(part->superblock.capacity_pages + part->superblock.reserve_pages);
     lock_init(&part->resize_queue, LOCK_RESIZE_QUEUE);
     lock_init(&part->resize_lock, LOCK_RESIZE);
+    arena_init(&part->arena, part->node);
     part->lists = reserve(sizeof *part->lists);
     if (part->lists == NULL)
         return pm_fail(PMA_ENOMEM, "no address space for the lists of %s", part->mapping.path);
@@ -54,6 +56,10 @@ int heap_add_part(struct heap *heap, unsigned index, unsigned flags)
     int error = page_heap_init(&part->page_heap, &part->mapping, heap->page_map + part->first_page, part->first_page,
                                part->page_limit);
     part->page_heap.prefault = (flags & PMA_PREFAULT) != 0;
+    /* What describes the part is on its node as well, where its threads look it up. */
+    topology_prefer(heap->page_map + part->first_page, part->page_limit * sizeof *heap->page_map, part->node);
+    if (error == 0)
+        topology_prefer(part->page_heap.nodes, page_heap_node_bytes(&part->page_heap), part->node);
     return error;
 }
 
@@ -82,7 +88,6 @@ int heap_init(struct heap *heap, unsigned flags)
     atomic_store_explicit(&heap->watermarks.rise_at, UINT64_MAX, memory_order_relaxed);
     lock_init(&heap->types_lock, LOCK_TYPES);
     lock_init(&heap->caches_lock, LOCK_CACHES);
-    arena_init(&heap->arena);
     heap->page_map = reserve(page_map_bytes(heap));
     if (heap->page_map != NULL && heap->parts[0].superblock.heap_pages >= PAGE_MAP_HUGE_FROM)
         (void)madvise(heap->page_map, (size_t)heap->parts[0].superblock.heap_pages * sizeof *heap->page_map,
@@ -109,6 +114,7 @@ void heap_drop_part(struct heap *heap, unsigned index)
 {
     struct part *part = &heap->parts[index];
     page_heap_destroy(&part->page_heap);
+    arena_destroy(&part->arena);
     if (part->lists != NULL)
         munmap(part->lists, sizeof *part->lists);
     part->lists = NULL;
@@ -128,7 +134,6 @@ void heap_destroy(struct heap *heap)
         munmap(heap->page_map, page_map_bytes(heap));
     if (heap->under != NULL)
         munmap(heap->under, page_map_bytes(heap));
-    arena_destroy(&heap->arena);
     types_free(&heap->types);
     caches_unmap_spare(heap);
     lock_destroy(&heap->watermarks.lock);

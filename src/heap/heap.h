@@ -60,6 +60,7 @@ struct part {
     struct mapping mapping;
     struct superblock superblock; /* as on the medium; changed under the pages lock */
     struct page_heap page_heap;
+    struct arena arena;                    /* descriptors of its spans */
     uint64_t *table;                       /* span words of its pages */
     struct part_lists *lists;              /* central.h */
     uint32_t first_page;                   /* pool-wide number of its first page */
@@ -102,7 +103,6 @@ struct heap {
     enum pma_placement placement;
     _Atomic uint32_t turn; /* of the parts, when they are interleaved */
     struct lock pages_lock, mixed_lock;
-    struct arena arena;
     struct lock types_lock;
     struct types types;
 
@@ -206,9 +206,10 @@ unsigned heap_bin(struct heap *heap, pma_type_id type, unsigned size_class);
 /* At open: numbers the typed bins as they were, so that their figures of all time go on; forgets what makes no sense. */
 void heap_restore_bins(struct heap *heap);
 
-/* One thread at a time changes the length of a part. It takes long, and is done without the pages lock, but for the moment in which
- * the new length comes into force: others allocate meanwhile. Who waits here for its turn comes before one that has just had its
- * own and comes back: that is what the queue is for. Both want the pages lock, and the first releases it in between. */
+/* One thread at a time changes the length of a part. It takes long, and is done without the pages lock, but for the moment in
+ * which the new length comes into force: others allocate meanwhile. Who waits here for its turn comes before one that has
+ * just had its own and comes back: that is what the queue is for. Both want the pages lock, and the first releases it in
+ * between. */
 void heap_resize_begin(struct heap *heap, struct part *part);
 void heap_resize_end(struct part *part);
 
@@ -218,7 +219,8 @@ void heap_resize_end(struct part *part);
  *     1. storage for the span table and the heap pages     crash: a longer file, ignored
  *     2. superblock with the new size                      crash: as before, or grown */
 int heap_grow(struct heap *heap, unsigned number, uint32_t pages, uint32_t align, bool internal);
-/* Shortens the part's file by free pages at its end, to `pages`. Wants the pages lock; between heap_resize_begin and its end, unless nobody else is there yet.
+/* Shortens the part's file by free pages at its end, to `pages`. Wants the pages lock; between heap_resize_begin and its end,
+ * unless nobody else is there yet.
  *     1. superblock with the new size    crash: a longer file, adopted at open
  *     2. truncate */
 int heap_shrink(struct heap *heap, unsigned number, uint32_t pages);

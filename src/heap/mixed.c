@@ -14,7 +14,7 @@
 #define UNDER_CLASS_MASK 0x7fu
 #define UNDER_RECORD_MASK 0x7fffu
 #define RECORD_UNIT 8u
-static_assert(SPAN_ALIGN == 128, "48 bits of address / 128, shifted by 22, fit a word");
+static_assert(SPAN_ALIGN == 64, "47 bits of address / 64, shifted by 22, fit a word");
 
 #define OLD_WORDS_MAX ((8u * PAGE_BYTES / MIXED_BYTES_MIN + 63) / 64)
 
@@ -108,6 +108,11 @@ static bool covered(const struct mix *mix, uint32_t block_bytes, uint32_t index)
 {
     uint32_t from = index * block_bytes, to = from + block_bytes;
     return record_within(mix, from, to) || survivor_within(mix, from, to);
+}
+
+static struct arena *arena_of(struct heap *heap, const struct span *span)
+{
+    return &heap->parts[atomic_load_explicit(&span->part, memory_order_relaxed)].arena;
 }
 
 /* The span is mixed from here on, and no more. */
@@ -498,7 +503,7 @@ void mixed_collect(struct heap *heap, struct thread_cache *cache, struct span *o
         if (twice[k] != 0)
             misuse_report_twice(heap, old, k, twice[k]);
     if (last)
-        arena_give(&heap->arena, old);
+        arena_give(arena_of(heap, old), old);
     /* Until the last of them is given, the span cannot look empty. */
     for (unsigned k = 0, all = span->words; k < all; k++) {
         if (opened.words[k] == 0)
@@ -571,7 +576,7 @@ bool mixed_settle(struct heap *heap, struct span *span, uint32_t *survivors, uin
             unmix(heap, span, mix.old);
         else
             take_from_under(heap, mix.old);
-        arena_give(&heap->arena, mix.old);
+        arena_give(arena_of(heap, mix.old), mix.old);
         return false;
     }
     for (unsigned k = 0; k < mix.old->words; k++)

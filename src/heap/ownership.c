@@ -194,8 +194,8 @@ void gather_flush(struct thread_cache *cache)
     if (bin == NULL)
         return;
     cache->gathering = NULL;
-    struct span *span = (struct span *)(bin->gather_at / SPAN_ALIGN * SPAN_ALIGN);
-    unsigned k = bin->gather_at % SPAN_ALIGN;
+    struct span *span = (struct span *)(bin->gather_at / SPAN_WORDS_MAX * SPAN_ALIGN);
+    unsigned k = bin->gather_at % SPAN_WORDS_MAX;
     uint64_t mask = atomic_load_explicit(&bin->gathered, memory_order_relaxed);
     uint64_t before = atomic_load_explicit(&bin->released, memory_order_relaxed);
     uint64_t after = before + (unsigned)__builtin_popcountll(mask);

@@ -3,13 +3,13 @@
  * The page heap: runs of free pages, address-ordered best fit, coalesced.
  *
  * Among the runs that fit, the shortest is taken, and among those the lowest, so that the upper end of the file empties and
- * can be given back. Runs are nodes of a treap ordered by (pages, page); nodes live in an array indexed by the run's first
- * page (untouched entries cost no memory), and the run's last page repeats its length, so that neighbours are found in
- * constant time when a run comes back.
+ * can be given back. Runs are nodes of two treaps: ordered by (pages, page), in which a fitting one is found, and by page,
+ * in which a run that comes back finds its neighbours. Nodes lie in an array that has room for as many as there can ever be,
+ * every other page, and is touched as far as there have been runs at the same time: a full heap has next to none.
  *
  *     a page p < pages is in a free run  <=>  page_map[p] = 0
  *     no two free runs touch;   free_pages = sum of run lengths
- *     node[first].pages = node[last].pages = length, for each run
+ *     runs <= (limit + 1) / 2;  nodes in use = runs;  both treaps hold each of them
  *
  * Storage: a bit per page tells that the file system has given storage to it. Pages of a file that was just opened, and
  * pages that trim has punched out, get theirs when they are next handed out (R6), never by touching them. When the device is
@@ -24,9 +24,13 @@
 #include "pm/mapping.h"
 #include <stdatomic.h>
 
+enum run_order { BY_LENGTH, BY_PLACE, RUN_ORDERS };
+
 struct run_node {
-    uint32_t pages;
-    uint32_t left, right; /* treap children, RUN_NONE: none */
+    uint32_t page, pages;
+    struct {
+        uint32_t left, right; /* RUN_NONE: none */
+    } child[RUN_ORDERS];
 };
 #define RUN_NONE UINT32_MAX
 
@@ -35,10 +39,12 @@ struct page_heap {
     struct run_node *nodes;
     uint64_t *storage; /* bitmap */
     _Atomic uintptr_t *page_map;
-    uint32_t root;
-    uint32_t first; /* pool-wide number of the part's first page: what runs are aligned by */
-    uint32_t pages; /* in the file */
-    uint32_t limit; /* entries of nodes, storage and page_map */
+    uint32_t root[RUN_ORDERS];
+    uint32_t spare;      /* nodes that were in use, linked by `page`; RUN_NONE: none */
+    uint32_t node_count; /* that were ever in use */
+    uint32_t first;      /* pool-wide number of the part's first page: what runs are aligned by */
+    uint32_t pages;      /* in the file */
+    uint32_t limit;      /* entries of storage and page_map */
     uint32_t free_pages;
     bool prefault;
     bool learned; /* the file system was asked where the file has storage */
@@ -48,6 +54,10 @@ struct page_heap {
 int page_heap_init(struct page_heap *heap, struct mapping *mapping, _Atomic uintptr_t *page_map, uint32_t first,
                    uint32_t limit);
 void page_heap_destroy(struct page_heap *heap);
+static inline size_t page_heap_node_bytes(const struct page_heap *heap)
+{
+    return ((size_t)heap->limit + 1) / 2 * sizeof *heap->nodes;
+}
 
 /* A run of `pages` at a pool-wide multiple of `align` pages, with storage. 0, PMA_ENOMEM (no such run), PMA_ENOSPC. */
 int page_heap_take(struct page_heap *heap, uint32_t pages, uint32_t align, uint32_t *page);
@@ -61,6 +71,8 @@ void page_heap_add(struct page_heap *heap, uint32_t page, uint32_t pages);
 void page_heap_extend(struct page_heap *heap, uint32_t pages);
 void page_heap_cut(struct page_heap *heap, uint32_t pages);
 
+/* From this page to the end of its free run; 0 if it is in none. */
+uint32_t page_heap_free_from(const struct page_heap *heap, uint32_t page);
 uint32_t page_heap_largest(const struct page_heap *heap);
 /* The free run that ends the file: its length, or 0. */
 uint32_t page_heap_last_run(const struct page_heap *heap);

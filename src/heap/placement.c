@@ -5,8 +5,8 @@
 #include "pm/topology.h"
 #include <errno.h>
 
-/* A part that had no pages for a bin is asked again after so many refills of that. Asking is dear (this thread's cache is drained,
- * the file system is asked to grow), and what others free into spans is found without. */
+/* A part that had no pages for a bin is asked again after so many refills of that. Asking is dear (this thread's cache is
+ * drained, the file system is asked to grow), and what others free into spans is found without. */
 #define SKIP_WHEN_FULL 64u
 
 /* What the last call found; the processor tells cheaply that the thread is still there. */

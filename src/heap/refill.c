@@ -30,7 +30,7 @@ static bool take_word(const struct heap *heap, struct bin *bin, struct span *spa
             atomic_store_explicit(&span->bits[k], free & ~word, memory_order_relaxed);
             int blocks = __builtin_popcountll(word);
             span->used += blocks;
-            span->cursor = (uint16_t)k;
+            span->cursor = (uint8_t)k;
             bin->word_base = span->start + (size_t)k * 64 * span->block_bytes;
             uint64_t taken = atomic_load_explicit(&bin->taken, memory_order_relaxed);
             atomic_store_explicit(&bin->taken, taken + (unsigned)blocks, memory_order_relaxed);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Size classes: which block serves a request, and where blocks lie in a span. Constants only; nothing here has state.
- * The table is generated (size_class_gen.c chooses the sizes and proves them); each row says what the class wastes.
+ * The tables are generated (size_class_gen.c chooses the sizes and proves them); each row of the first says what the class wastes.
  *
  *     size_classes[c - 1].bytes < size_classes[c].bytes            for 1 < c < SIZE_CLASS_COUNT
  *     block i of a span begins at i * bytes, 0 <= i < blocks       blocks * bytes <= pages * 8 KiB
@@ -16,6 +16,7 @@
 #define SIZE_CLASS_COUNT 68        /* index 0 is large blocks (a row of zeroes), 1..67 are the classes */
 #define SIZE_CLASS_MAX_BYTES 32768 /* a larger request is served in whole pages */
 #define SIZE_CLASS_FINE_BYTES 1024 /* up to here the lookup goes by 8 bytes, beyond by 128 */
+#define SIZE_CLASS_RECIPROCAL_BITS 33
 
 struct size_class {
     uint32_t bytes;   /* of a block */
@@ -28,9 +29,17 @@ struct size_class {
 
 #pragma GCC visibility push(hidden) /* so that the inlines below need no global offset table */
 extern const struct size_class size_classes[SIZE_CLASS_COUNT];
+/* ceil(2^33 / bytes): offset / bytes = offset * reciprocal >> 33 for offsets below 2^18, as 2^18 * bytes <= 2^33. */
+extern const uint32_t size_class_reciprocals[SIZE_CLASS_COUNT];
 extern const uint8_t size_class_by_8[SIZE_CLASS_FINE_BYTES / 8 + 1];
 extern const uint8_t size_class_by_128[SIZE_CLASS_MAX_BYTES / 128 + 1];
 #pragma GCC visibility pop
+
+/* The index of the block that an offset into a span lies in; >= blocks in the waste at the end. 0 for large blocks. */
+static inline uint32_t size_class_around(unsigned number, uint64_t offset)
+{
+    return (uint32_t)(offset * size_class_reciprocals[number] >> SIZE_CLASS_RECIPROCAL_BITS);
+}
 
 /* The class that serves `bytes` <= SIZE_CLASS_MAX_BYTES; the smallest one for 0. */
 static inline unsigned size_class_of(size_t bytes)

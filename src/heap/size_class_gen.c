@@ -31,7 +31,8 @@ enum {
     COUNT = 67,
     SPARSE_COUNT = COUNT - 1 - DENSE_BYTES / 16,
     CANDIDATES_MAX = 512,
-    FINE_BYTES = 1024
+    FINE_BYTES = 1024,
+    RECIPROCAL_BITS = 33
 };
 
 struct row {
@@ -129,6 +130,11 @@ static struct row make_row(uint32_t bytes)
     return row;
 }
 
+static uint32_t reciprocal(uint32_t bytes)
+{
+    return (uint32_t)(((UINT64_C(1) << RECIPROCAL_BITS) + bytes - 1) / bytes);
+}
+
 /* Every offset in the span has an index below `blocks` exactly if a block begins there, and then it is that block's. */
 static void verify(const struct row *row)
 {
@@ -141,7 +147,17 @@ static void verify(const struct row *row)
             fail("the exact division does not hold", row->bytes);
         if (offset == next)
             next += row->bytes, index++;
+        if (((uint64_t)offset * reciprocal(row->bytes) >> RECIPROCAL_BITS) != offset / row->bytes)
+            fail("the rounded division does not hold", row->bytes);
     }
+}
+
+static void print_reciprocals(const struct row *rows)
+{
+    printf("\nconst uint32_t size_class_reciprocals[SIZE_CLASS_COUNT] = {");
+    for (unsigned i = 0; i <= COUNT; i++)
+        printf("%s%10u,", i % 8 == 0 ? "\n    " : " ", i != 0 ? reciprocal(rows[i].bytes) : 0);
+    printf("\n};\n");
 }
 
 static void print_lookup(const char *name, const struct row *rows, uint32_t step, uint32_t max)
@@ -197,6 +213,7 @@ int main(void)
                100.0 * tail / row->span_bytes);
     }
     printf("};\n");
+    print_reciprocals(rows);
     print_lookup("size_class_by_8", rows, 8, FINE_BYTES);
     print_lookup("size_class_by_128", rows, 128, MAX_BYTES);
     printf("/* clang-format on */\n");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A span: a run of pages that holds blocks of one size class and one type, or one large block. Its descriptor is DRAM,
- * 128-byte aligned, and type-stable: a descriptor is recycled only as another descriptor, and unmapped only at close, so
- * that a thread which is late to look at one reads another incarnation, never foreign memory.
+ * 64-byte aligned, and type-stable: a descriptor is recycled only as another descriptor of its shape, and unmapped only at
+ * close, so that a thread which is late to look at one reads another incarnation, never foreign memory.
  *
  * A set bit is a free block; the bit is the only state of a free block, nothing is ever written into it. A block's bit is
  * in exactly one place:
@@ -26,6 +26,7 @@
 #ifndef HEAP_SPAN_H
 #define HEAP_SPAN_H
 
+#include "heap/size_class.h"
 #include "media/format.h"
 #include "media/span_word.h"
 #include "pm/lock.h"
@@ -48,35 +49,28 @@ static inline bool owner_is_central(uintptr_t owner)
 /* Where a span that a thread owns stands. */
 enum span_place { PLACE_NONE, PLACE_CURRENT, PLACE_PARTIAL };
 
-#define SPAN_LOCAL_AT 88u /* bytes before bits[]: the first five words share the owner's line */
-
+/* One line, and the local words behind it. */
 struct span {
     /* read by everybody, written when the span is made */
     char *start;
     _Atomic uintptr_t owner;
-    uint64_t reciprocal; /* ceil(2^40 / block_bytes): offset / block_bytes = offset * reciprocal >> 40, below 2^18 */
     uint32_t page, pages;
-    uint32_t block_bytes; /* 0: large */
-    uint32_t blocks;      /* large: 1 */
-    uint16_t words;
-    uint16_t remote_at; /* bytes from here to the remote words */
+    uint32_t remote_at;   /* bytes from here to the remote words: of the descriptor, through all its incarnations */
+    uint16_t block_bytes; /* 0: large */
+    uint16_t blocks;      /* large: 1 */
     _Atomic uint16_t bin;
     pma_type_id type;
-    uint8_t size_class, kind;
-    uint8_t units; /* descriptor size in units of 128 bytes */
+    uint8_t words, size_class, kind;
     _Atomic uint8_t part;
-    /* The remote word of a span that has only one: a line of its own would double the descriptor. */
-    _Alignas(8) _Atomic uint64_t remote_only;
 
     /* the owner's */
-    _Alignas(64) int32_t used;
-    uint16_t cursor;
-    uint8_t place;
+    uint8_t cursor, place;
     _Atomic bool marked; /* recovery: a large block that was reached */
+    int32_t used;
     struct span *next, *prev;
     _Atomic uint64_t bits[];
 };
-static_assert(offsetof(struct span, bits) == SPAN_LOCAL_AT && offsetof(struct span, used) == 64, "the owner's line");
+static_assert(offsetof(struct span, bits) == 64, "a line");
 
 static inline _Atomic uint64_t *span_remote(struct span *span)
 {
@@ -93,7 +87,7 @@ static inline uint64_t span_full_word(const struct span *span, unsigned k)
 /* Block number of a byte offset into a small span, also for offsets inside a block; >= blocks in the waste at the end. */
 static inline uint32_t span_block_around(const struct span *span, uint64_t offset)
 {
-    return (uint32_t)(offset * span->reciprocal >> 40);
+    return size_class_around(span->size_class, offset);
 }
 
 /* All blocks free, counting local and remote bits. Exact only for whoever may write the local ones. */
@@ -106,9 +100,9 @@ unsigned span_count_free(struct span *span);
  *
  *     bits 0..5     the number of the page within a small span; 0 in a large one
  *     bits 6..20    the bin, as the distance of struct bin from the first one in a thread cache: a free adds it as it is
- *     bits 21..61   the descriptor: its address / SPAN_ALIGN
+ *     bits 21..61   the descriptor: its address / SPAN_ALIGN, of 47 bits
  */
-#define SPAN_ALIGN 128u
+#define SPAN_ALIGN 64u
 #define BIN_BYTES 448u /* an odd number of lines: the bins' first lines spread over all sets of a cache */
 #define PAGE_MAP_INDEX_MASK ((uintptr_t)63)
 #define PAGE_MAP_BIN_MASK ((uintptr_t)0x1fffc0)
@@ -130,18 +124,32 @@ static inline unsigned page_map_bin(uintptr_t entry)
 /* ---- descriptors ---- */
 
 #define SPAN_WORDS_MAX 128u /* 64 KiB of 8-byte blocks */
-#define SPAN_UNITS_MAX                                                                                                 \
-    18 /* 64 KiB of 8-byte blocks: 88 bytes + 128 words, to 64, + 128 words = 2176 bytes = 17 units */
+
+/*
+ * Most spans are never freed into by another thread. So the remote words of a descriptor are not beside it but in the second
+ * half of its chunk, where they take no memory until the first such free stores into them: a free has nothing to allocate, as
+ * it could not fail. Up to SPAN_WORDS_INSIDE of them fit into the line of the local ones.
+ *
+ *     shape 0    large block         64 bytes
+ *     shape 1    up to 4 words       64 + 4 * 8 local + 4 * 8 remote = 128 bytes
+ *     shape 2..  up to 64 (shape - 1) / 8 words    64 * shape bytes, and 64 * (shape - 1) remote
+ *
+ *     descriptor >= remote words, for each shape: the second half of a chunk is never short of room before the first is
+ */
+#define SPAN_WORDS_INSIDE 4u
+#define SPAN_SHAPES (SPAN_WORDS_MAX / 8u + 2u)
 
 struct arena {
     struct lock lock;
-    struct span *free[SPAN_UNITS_MAX + 1];
-    char *chunk, *chunk_end;
+    struct span *free[SPAN_SHAPES];
+    char *chunk, *chunk_end; /* what is left for descriptors in the newest chunk */
+    char *remote;            /* and where the next remote words go */
     struct arena_chunk *chunks;
-    _Atomic uint64_t bytes; /* mapped */
+    _Atomic uint64_t bytes; /* mapped for descriptors, or handed out as remote words */
+    int node;               /* whose memory is preferred; -1: any */
 };
 
-void arena_init(struct arena *arena);
+void arena_init(struct arena *arena, int node);
 void arena_destroy(struct arena *arena);
 /* A descriptor for `blocks` blocks of a size class, all local and remote bits 0; NULL without memory. size_class 0: large. */
 struct span *arena_take(struct arena *arena, unsigned size_class);

@@ -49,13 +49,14 @@ void span_count_pages(struct heap *heap, const struct span *span, int32_t spans)
 
 struct span *span_describe(struct heap *heap, unsigned bin, uint32_t page, const struct span_word *word)
 {
-    struct span *span = arena_take(&heap->arena, word->size_class);
+    unsigned part = heap_part_of_page(heap, page);
+    struct span *span = arena_take(&heap->parts[part].arena, word->size_class);
     if (span == NULL)
         return NULL;
     span->start = heap->pages + (size_t)page * PAGE_BYTES;
     span->page = page;
     span->pages = word->pages;
-    atomic_store_explicit(&span->part, (uint8_t)heap_part_of_page(heap, page), memory_order_relaxed);
+    atomic_store_explicit(&span->part, (uint8_t)part, memory_order_relaxed);
     span->type = word->type;
     span->kind = (uint8_t)word->kind;
     span->used = (int32_t)span->blocks;
@@ -116,7 +117,7 @@ uint32_t span_dissolve(struct heap *heap, struct span *list)
         unmap_pages(heap, list->page, list->pages);
         give_pages(heap, list->page, list->pages);
         pages += list->pages;
-        arena_give(&heap->arena, list);
+        arena_give(&heap->parts[atomic_load_explicit(&list->part, memory_order_relaxed)].arena, list);
     }
     return pages;
 }
@@ -214,7 +215,8 @@ static struct span *next_in_part(const struct heap *heap, const struct part *par
             fetch_ahead(heap, span, end);
             return span;
         }
-        *page += part->page_heap.nodes[*page - part->first_page].pages;
+        uint32_t free = page_heap_free_from(&part->page_heap, *page - part->first_page);
+        *page += free != 0 ? free : 1; /* no span covers the shutdown image while it is written */
     }
     return NULL;
 }

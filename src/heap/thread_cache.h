@@ -79,12 +79,11 @@ struct bin {
 };
 static_assert(offsetof(struct bin, lifo) == 64 && sizeof(struct bin) == BIN_BYTES, "its hot line, and the page map");
 
-/* Descriptors are aligned: there is room for the number of a word. */
+/* A word of a span, in one number: descriptors are aligned, and their addresses have 17 bits to spare. */
 static inline uintptr_t gather_place(const struct span *span, unsigned k)
 {
-    return (uintptr_t)span | k;
+    return (uintptr_t)span / SPAN_ALIGN * SPAN_WORDS_MAX + k;
 }
-static_assert(SPAN_WORDS_MAX <= SPAN_ALIGN, "the number of a word");
 
 struct thread_cache {
     _Atomic(struct heap *) heap; /* no pool's once the pool is closed */

@@ -26,9 +26,9 @@ struct geometry {
  * each span of 8 pages (1/64 + 1/8192 of it), with the head rounded up to a page. */
 struct geometry geometry_of(uint64_t capacity_pages);
 
-/* Judges the two replicas as read from a file (`image` is their 8 KiB, zeros beyond file_bytes) that is file_bytes long. On success *out is the one
- * that counts and *damaged tells whether the other is not valid. Errors: PMA_ENOTPOOL, PMA_EVERSION, PMA_ECORRUPT,
- * PMA_ETRUNCATED, PMA_EPART; `path` is for the messages. */
+/* Judges the two replicas as read from a file (`image` is their 8 KiB, zeros beyond file_bytes) that is file_bytes long. On
+ * success *out is the one that counts and *damaged tells whether the other is not valid. Errors: PMA_ENOTPOOL, PMA_EVERSION,
+ * PMA_ECORRUPT, PMA_ETRUNCATED, PMA_EPART; `path` is for the messages. */
 int superblock_choose(const void *image, uint64_t file_bytes, const char *path, struct superblock *out, bool *damaged);
 
 /* Whether both replicas say the same. If a commit was interrupted between the two, or one is damaged, they do not, and the pool

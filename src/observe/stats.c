@@ -68,8 +68,10 @@ static void collect_pages(struct heap *heap, struct pma_stats *stats)
     stats->pages_free = heap_pages_free(heap);
     uint64_t kept_large = atomic_load(&heap->kept_large), largest = 0;
     for (unsigned part = 0; part < heap_parts(heap); part++) {
-        uint64_t run = page_heap_largest(&heap->parts[part].page_heap);
+        const struct page_heap *page_heap = &heap->parts[part].page_heap;
+        uint64_t run = page_heap_largest(page_heap);
         largest = run > largest ? run : largest;
+        stats->metadata_bytes += page_heap->node_count * sizeof *page_heap->nodes;
     }
     stats->pages_cached = atomic_load(&heap->kept_pages) + kept_large;
     stats->pages_large = heap->pages_by_kind[SPAN_LARGE] - kept_large;
@@ -80,11 +82,13 @@ static void collect_pages(struct heap *heap, struct pma_stats *stats)
     lock_release(&heap->pages_lock);
 }
 
+/* Beside the nodes of free runs. */
 static uint64_t metadata_bytes(struct heap *heap, uint64_t pages)
 {
-    /* Tables that are indexed by page are touched only as far as the file reaches. */
-    uint64_t per_page = sizeof *heap->page_map + sizeof(struct run_node);
-    return atomic_load(&heap->arena.bytes) + pages * per_page;
+    uint64_t bytes = pages * sizeof *heap->page_map; /* which is touched only as far as the file reaches */
+    for (unsigned part = 0; part < heap_parts(heap); part++)
+        bytes += atomic_load(&heap->parts[part].arena.bytes);
+    return bytes;
 }
 
 void stats_collect(struct heap *heap, struct pma_stats *stats)
@@ -115,7 +119,7 @@ void stats_collect(struct heap *heap, struct pma_stats *stats)
         stats->file_bytes += bytes;
         stats->device_bytes += mapping_storage(&heap->parts[part].mapping);
     }
-    stats->metadata_bytes = metadata_bytes(heap, stats->pages_total);
+    stats->metadata_bytes += metadata_bytes(heap, stats->pages_total);
     pm_counters(&stats->flushes, &stats->fences);
     stats->slow_paths = caches_slow_paths(heap);
     stats->growths = atomic_load(&heap->growths);

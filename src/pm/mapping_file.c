@@ -320,8 +320,9 @@ static int check_limit(const struct mapping *m, uint64_t size)
 }
 
 #define PIECE (UINT64_C(64) << 20)
-/* A huge page maps 2 MiB of a file that lie aligned on the device. ext4 aligns what it is asked for if that is exactly its stripe,
- * which file systems for DAX are made with (mkfs.ext4 -E stride=512,stripe_width=512); longer pieces it puts anywhere. */
+/* A huge page maps 2 MiB of a file that lie aligned on the device. ext4 aligns what it is asked for if that is exactly its
+ * stripe, which file systems for DAX are made with (mkfs.ext4 -E stride=512,stripe_width=512); longer pieces it puts
+ * anywhere. */
 #define DAX_PIECE (UINT64_C(2) << 20)
 
 /* 0 or an errno value. Many kernels undo a whole fallocate on tmpfs when a signal arrives, so that with a profiling timer a

@@ -93,8 +93,13 @@ void topology_prefer(void *address, size_t length, int node)
     if (node < 0 || (size_t)node >= 8 * sizeof mask || topology_node_count() == 1)
         return;
     mask[(size_t)node / (8 * sizeof *mask)] = 1ul << (size_t)node % (8 * sizeof *mask);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)address + page - 1) / page * page;
+    uintptr_t to = ((uintptr_t)address + length) / page * page;
+    if (from >= to)
+        return;
     int saved = errno;
-    mbind(address, length, MPOL_PREFERRED, mask, 8 * sizeof mask, 0); /* a wish: what there is, is on some node */
+    mbind((void *)from, to - from, MPOL_PREFERRED, mask, 8 * sizeof mask,
+          0); /* a wish: what there is, is on some node */
     errno = saved;
 }
 

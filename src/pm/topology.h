@@ -12,9 +12,10 @@ unsigned topology_processors(void);        /* that this process may run on */
 int topology_node_of_file(int fd);
 int topology_processor(void);                  /* that this thread runs on now; some nanoseconds */
 int topology_node_of_processor(int processor); /* -1 if unknown */
-/* As the firmware tells: 10 for a node itself, more for those further away; for a node that is unknown (-1), beyond all others. */
+/* As the firmware tells: 10 for a node itself, more for those further away; for a node that is unknown (-1), beyond all
+ * others. */
 int topology_distance(int from, int to);
-/* The pages of the range are to come from the node, if it has some. Nothing happens for a node that is unknown. */
+/* The whole pages of the range are to come from the node, if it has some. Nothing happens for a node that is unknown. */
 void topology_prefer(void *address, size_t length, int node);
 
 #endif

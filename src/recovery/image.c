@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The shutdown image of a part: which blocks of which of its small spans were free at a clean close (format.h has its layout). Full spans
- * and large blocks need no entry, so a full pool has next to no image; the worst case is derived in superblock.h.
+ * The shutdown image of a part: which blocks of which of its small spans were free at a clean close (format.h has its
+ * layout). Full spans and large blocks need no entry, so a full pool has next to no image; the worst case is derived in
+ * superblock.h.
  */
 #include "heap/central.h"
 #include "heap/large.h"

@@ -7,6 +7,8 @@
  * mark-sweep garbage collection", 2004). Mark bits lie in the descriptors' bitmaps, so marking touches nothing of an
  * object but its pointer fields, and of leaf objects nothing at all.
  *
+ * The only grey address, as in a list, has nothing to wait for, and passes the FIFO by.
+ *
  * Workers share by donation: who finds that others are idle puts the older half of its stack into the pool. Large objects
  * are scanned in pieces, so that one huge array feeds all workers.
  *
@@ -69,8 +71,13 @@ struct marking {
 struct worker {
     struct marking *marking;
     struct items stack;
+    char *held; /* the newest grey address, which would be on top of the stack; NULL: none */
     struct found fifo[FIFO_ITEMS];
     unsigned fifo_first, fifo_count;
+    /* The span of the last block that was visited alone, and the addresses that it covers. */
+    struct span *near;
+    uintptr_t near_start;
+    uint64_t near_bytes;
     uint64_t bytes;
     bool main;
 };
@@ -115,11 +122,44 @@ static char *field_target(const struct heap *heap, const struct type_field *fiel
     }
 }
 
-/* The block around an address: false if there is none. */
+/* The span with blocks that an address lies in, or NULL. */
+static struct span *span_with_blocks(const struct heap *heap, const char *address)
+{
+    struct span *span = heap_span_at(heap, address);
+    return span != NULL && (span->kind == SPAN_SMALL || span->kind == SPAN_LARGE) ? span : NULL;
+}
+
+/* The block around an address in the span: false if there is none. */
+static bool block_around(const struct span *span, const char *address, uint32_t *index)
+{
+    *index = span->block_bytes != 0 ? span_block_around(span, (uint64_t)(address - span->start)) : 0;
+    return *index < span->blocks;
+}
+
 static bool locate(const struct heap *heap, const char *address, struct span **span, uint32_t *index)
 {
     *span = heap_block_at(heap, address, index);
     return *span != NULL;
+}
+
+/* The same for the next node of a list, which mostly is in the span of the one before: neither page map nor descriptor is to be
+ * waited for then. Where addresses are scattered, looking there first would only cost. */
+static bool find_near(struct worker *worker, const char *address, struct found *found)
+{
+    if ((uintptr_t)address - worker->near_start >= worker->near_bytes) {
+        struct span *span = span_with_blocks(worker->marking->heap, address);
+        if (span == NULL)
+            return false;
+        if (mixed_old(worker->marking->heap, span) != NULL) { /* each of its addresses is looked up anew */
+            worker->near_bytes = 0;
+            return locate(worker->marking->heap, address, &found->span, &found->index);
+        }
+        worker->near = span;
+        worker->near_start = (uintptr_t)span->start;
+        worker->near_bytes = span->pages * PAGE_BYTES;
+    }
+    found->span = worker->near;
+    return block_around(worker->near, address, &found->index);
 }
 
 static bool is_marked(struct span *span, uint32_t index)
@@ -154,13 +194,20 @@ static bool leads_to_unmarked(const struct heap *heap, const char *address)
     return locate(heap, address, &span, &index) && !is_marked(span, index);
 }
 
-static void grey(struct worker *worker, char *address, uint64_t length)
+static void put_aside(struct worker *worker, char *address, uint64_t length)
+{
+    if (!push(&worker->stack, (struct item){address, length}))
+        atomic_store(&worker->marking->dropped, true);
+}
+
+static void grey(struct worker *worker, char *address)
 {
     struct marking *marking = worker->marking;
-    if (marking->again && length == 0 && !leads_to_unmarked(marking->heap, address))
+    if (marking->again && !leads_to_unmarked(marking->heap, address))
         return;
-    if (!push(&worker->stack, (struct item){address, length}))
-        atomic_store(&marking->dropped, true);
+    if (worker->held != NULL)
+        put_aside(worker, worker->held, 0);
+    worker->held = address;
 }
 
 static void scan_fields(struct worker *worker, const struct type_field *fields, unsigned count, char *at)
@@ -171,7 +218,7 @@ static void scan_fields(struct worker *worker, const struct type_field *fields, 
             continue;
         char *target = field_target(heap, &fields[i], at + field_offset(&fields[i]));
         if (target != NULL)
-            grey(worker, target, 0);
+            grey(worker, target);
     }
 }
 
@@ -197,7 +244,7 @@ static void scan_words(struct worker *worker, char *from, uint64_t length)
     for (; word < end; word++) {
         char *target = tagged_target(heap, *word);
         if (target != NULL)
-            grey(worker, target, 0);
+            grey(worker, target);
     }
 }
 
@@ -210,13 +257,17 @@ static void scan(struct worker *worker, const struct span *span, char *start, ui
         scan_typed(worker, &worker->marking->heap->types.layouts[span->type], start, block_bytes, from, to);
 }
 
-static void visit(struct worker *worker, struct found found)
+static char *start_of(struct found found)
+{
+    return found.span->start + (uint64_t)found.index * found.span->block_bytes;
+}
+
+static void visit(struct worker *worker, struct found found, char *start)
 {
     struct span *span = found.span;
     if (!set_mark(span, found.index, worker->marking->alone))
         return;
     uint64_t block_bytes = span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES;
-    char *start = span->start + (uint64_t)found.index * span->block_bytes;
     worker->bytes += block_bytes;
     if (span->type == PMA_TYPE_LEAF)
         return;
@@ -225,19 +276,36 @@ static void visit(struct worker *worker, struct found found)
         return;
     }
     for (uint64_t from = 0; from < block_bytes; from += PIECE_BYTES)
-        grey(worker, start + from, block_bytes - from < PIECE_BYTES ? block_bytes - from : PIECE_BYTES);
+        put_aside(worker, start + from, block_bytes - from < PIECE_BYTES ? block_bytes - from : PIECE_BYTES);
 }
 
 static void visit_piece(struct worker *worker, struct item item)
 {
-    struct span *span;
-    uint32_t index;
-    if (!locate(worker->marking->heap, item.address, &span, &index))
+    struct found found;
+    if (!locate(worker->marking->heap, item.address, &found.span, &found.index))
         return;
+    const struct span *span = found.span;
+    char *start = start_of(found);
     uint64_t block_bytes = span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES;
-    char *start = span->start + (uint64_t)index * span->block_bytes;
     uint64_t from = (uint64_t)(item.address - start);
     scan(worker, span, start, block_bytes, from, from + item.length);
+}
+
+/* The only grey address: waiting for others would gain nothing. It mostly is the start of its block, so that the processor may
+ * go on with it while it divides. */
+static void visit_only(struct worker *worker, char *address)
+{
+    struct found found;
+    __builtin_prefetch(address); /* beside the misses of page map, descriptor and mark bit */
+    if (!find_near(worker, address, &found))
+        return;
+    char *start = start_of(found);
+    if (__builtin_expect(start == address, 1)) {
+        __asm__("" : "+r"(address)); /* or the compiler would use the equal one, which depends on the division */
+        visit(worker, found, address);
+    } else {
+        visit(worker, found, start);
+    }
 }
 
 /* A grey address enters the FIFO, if it is one. */
@@ -306,25 +374,40 @@ static void look_around(struct worker *worker)
     worker->bytes = 0;
 }
 
+/* From the stack into the FIFO. What a piece holds on top goes first. */
+static void fill(struct worker *worker)
+{
+    struct items *stack = &worker->stack;
+    while (stack->count != 0 && worker->fifo_count < FIFO_ITEMS && worker->held == NULL) {
+        struct item item = stack->item[--stack->count];
+        if (item.length != 0)
+            visit_piece(worker, item);
+        else
+            enter(worker, item.address);
+    }
+}
+
 /* Until the worker's stack is empty. */
 static void drain(struct worker *worker)
 {
     struct items *stack = &worker->stack;
     unsigned until_look = LOOK_EVERY;
-    while (stack->count != 0 || worker->fifo_count != 0) {
-        while (stack->count != 0 && worker->fifo_count < FIFO_ITEMS) {
-            struct item item = stack->item[--stack->count];
-            if (item.length != 0)
-                visit_piece(worker, item);
-            else
-                enter(worker, item.address);
+    while (worker->held != NULL || stack->count != 0 || worker->fifo_count != 0) {
+        char *held = worker->held;
+        worker->held = NULL;
+        if (held != NULL && stack->count == 0 && worker->fifo_count == 0) {
+            visit_only(worker, held);
+        } else {
+            if (held != NULL) /* there is room: one has left, or there was only that one */
+                enter(worker, held);
+            fill(worker);
+            if (worker->fifo_count == 0)
+                continue;
+            struct found found = worker->fifo[worker->fifo_first];
+            worker->fifo_first = (worker->fifo_first + 1) % FIFO_ITEMS;
+            worker->fifo_count--;
+            visit(worker, found, start_of(found));
         }
-        if (worker->fifo_count == 0)
-            continue;
-        struct found found = worker->fifo[worker->fifo_first];
-        worker->fifo_first = (worker->fifo_first + 1) % FIFO_ITEMS;
-        worker->fifo_count--;
-        visit(worker, found);
         if (--until_look == 0) {
             until_look = LOOK_EVERY;
             look_around(worker);

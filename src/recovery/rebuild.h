@@ -47,7 +47,8 @@ void mark(struct rebuild *rebuild);
 /* Nulls weak fields of live objects whose target was not reached. */
 void mark_clear_weak(struct rebuild *rebuild);
 
-/* Reads the shutdown images that the superblocks name: what they do not list as free is in use. PMA_ECORRUPT names what is wrong. */
+/* Reads the shutdown images that the superblocks name: what they do not list as free is in use. PMA_ECORRUPT names what is
+ * wrong. */
 int image_load(struct rebuild *rebuild);
 /* Writes the shutdown image of a part whose heap's caches are drained and whose empty spans are dissolved, and names it in
  * its superblock. The caller drains, and commits that. Wants the pages lock.

@@ -7,6 +7,7 @@
  * The directories are DAX file systems on nodes 0 and 1, the device a device-DAX node on node 1: with it, DIRECTORY1 is not
  * looked at, and only what concerns the device is run.
  */
+#include "pool.h"
 #include <CUnit/Basic.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -68,8 +69,15 @@ struct worker {
     pma_pool *pool;
     int node;
     char *blocks[BLOCKS];
-    unsigned elsewhere; /* blocks that are not on the worker's node */
+    unsigned elsewhere;             /* blocks that are not on the worker's node */
+    unsigned descriptors_elsewhere; /* the same of their spans' descriptors, in DRAM */
 };
+
+static void note_where(struct worker *worker, const char *block)
+{
+    worker->elsewhere += node_at(block) != worker->node;
+    worker->descriptors_elsewhere += node_at(heap_span_at(&worker->pool->heap, block)) != worker->node;
+}
 
 static void allocate(struct worker *worker)
 {
@@ -80,7 +88,7 @@ static void allocate(struct worker *worker)
         if (block == NULL)
             return;
         memset(block, (int)i, size);
-        worker->elsewhere += node_at(block) != worker->node;
+        note_where(worker, block);
         worker->blocks[i] = block;
     }
 }
@@ -107,7 +115,7 @@ static void *work_migrating(void *arg)
             if (block == NULL)
                 return NULL;
             *block = (char)i;
-            worker->elsewhere += node_at(block) != worker->node;
+            note_where(worker, block);
             worker->blocks[turn * (BLOCKS / 6) + i] = block;
         }
     }
@@ -145,8 +153,11 @@ static void check_placement(pma_pool *pool)
     run(work_pinned, workers, 2);
     CU_ASSERT_EQUAL(workers[0].elsewhere, 0);
     CU_ASSERT_EQUAL(workers[1].elsewhere, 0);
+    CU_ASSERT_EQUAL(workers[0].descriptors_elsewhere, 0);
+    CU_ASSERT_EQUAL(workers[1].descriptors_elsewhere, 0);
     run(work_migrating, &workers[2], 1);
     CU_ASSERT_EQUAL(workers[2].elsewhere, 0);
+    CU_ASSERT_EQUAL(workers[2].descriptors_elsewhere, 0);
     CU_ASSERT_EQUAL(pma_parts(pool, before, 2), 2);
     CU_ASSERT(before[0].node == 0 && before[1].node == 1);
     CU_ASSERT(before[0].remote_mallocs == 0 && before[1].remote_mallocs == 0);

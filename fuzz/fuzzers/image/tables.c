@@ -271,13 +271,14 @@ static void clear_pages(struct heap *heap)
     if (pages->storage == NULL)
         return;
     clear(pages->storage, (limit + 63) / 64 * 8);
-    clear(pages->nodes, limit * sizeof *pages->nodes);
+    clear(pages->nodes, pages->node_count * sizeof *pages->nodes);
 }
 
 /* Each chunk begins with a link to the one before. The one in use is used up to `chunk`, the others up to their end. */
 static void note_descriptors(const struct arena *arena)
 {
     const char *end = arena->chunk;
+    clear(arena->chunk_end, (size_t)(arena->remote - arena->chunk_end));
     for (char *chunk = (char *)arena->chunks; chunk != NULL; memcpy(&chunk, chunk, sizeof(char *))) {
         struct block *block = block_of(chunk);
         if (block != NULL)
@@ -297,7 +298,7 @@ void __wrap_heap_destroy(struct heap *heap)
 {
     clear_bins(heap);
     clear_pages(heap);
-    note_descriptors(&heap->arena);
+    note_descriptors(&heap->parts[0].arena);
     __real_heap_destroy(heap);
 }
 
