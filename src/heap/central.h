@@ -51,9 +51,9 @@ void central_init(struct central *central);
 
 /* A span of the part for `owner`, partial before empty; NULL if there is none. */
 struct span *central_take(struct heap *heap, unsigned part, unsigned bin, uintptr_t owner);
-/* The first one of a grade for which `fits` says so, or NULL. */
-struct span *central_take_if(struct heap *heap, unsigned part, unsigned bin, unsigned grade, uintptr_t owner,
-                             bool (*fits)(void *arg, struct span *span), void *arg);
+/* The first one of grade `g` that is wanted, or NULL. */
+struct span *central_take_if(struct heap *heap, unsigned part, unsigned bin, unsigned g, uintptr_t owner,
+                             bool (*wanted)(void *arg, struct span *span), void *arg);
 /* From its owner, who has collected it and found it neither full nor empty. */
 void central_put(struct heap *heap, struct span *span);
 /* All blocks free, and the caller owns it or has just unlinked it. */

@@ -482,17 +482,16 @@ static void let_go(struct heap *heap, struct span *span, struct mix *mix, const 
 
 void mixed_collect(struct heap *heap, struct thread_cache *cache, struct span *old)
 {
-    uint64_t gone[OLD_WORDS_MAX], twice[OLD_WORDS_MAX];
+    uint64_t gone[OLD_WORDS_MAX] = {0}, twice[OLD_WORDS_MAX] = {0};
     struct opened opened = {0};
     struct span *span = NULL;
     struct mix mix;
     unsigned words = 0;
     bool last = false;
     lock_acquire(&heap->mixed_lock);
-    if (atomic_load(&old->owner) == OWNER_MIXED && take_freed(old, gone, twice)) {
+    if (atomic_load(&old->owner) == OWNER_MIXED && look_under(heap, old->page, &mix) && take_freed(old, gone, twice)) {
         words = old->words;
         span = page_map_span(atomic_load_explicit(&heap->page_map[old->page], memory_order_relaxed));
-        look_under(heap, old->page, &mix);
         let_go(heap, span, &mix, gone, &opened);
         last = old->used == 0;
     }
@@ -565,8 +564,10 @@ void mixed_mark_survivors(const struct heap *heap, const struct span *span)
 bool mixed_settle(struct heap *heap, struct span *span, uint32_t *survivors, uint32_t *in_use)
 {
     struct mix mix;
-    uint64_t marks[OLD_WORDS_MAX], used[SPAN_WORDS_MAX], cover[SPAN_WORDS_MAX], gone[OLD_WORDS_MAX], any = 0;
-    look_under(heap, span->page, &mix);
+    uint64_t marks[OLD_WORDS_MAX] = {0}, used[SPAN_WORDS_MAX] = {0}, cover[SPAN_WORDS_MAX], gone[OLD_WORDS_MAX],
+             any = 0;
+    if (!look_under(heap, span->page, &mix))
+        return false;
     for (unsigned k = 0; k < span->words; k++) /* a clean open began with all of them */
         atomic_fetch_and_explicit(&span->bits[k], ~covered_in(&mix, span, k), memory_order_relaxed);
     *survivors = marked_blocks(mix.old, marks);
