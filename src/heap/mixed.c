@@ -564,8 +564,8 @@ void mixed_mark_survivors(const struct heap *heap, const struct span *span)
 bool mixed_settle(struct heap *heap, struct span *span, uint32_t *survivors, uint32_t *in_use)
 {
     struct mix mix;
-    uint64_t marks[OLD_WORDS_MAX] = {0}, used[SPAN_WORDS_MAX] = {0}, cover[SPAN_WORDS_MAX], gone[OLD_WORDS_MAX],
-             any = 0;
+    uint64_t marks[OLD_WORDS_MAX] = {0}, used[SPAN_WORDS_MAX] = {0}, cover[SPAN_WORDS_MAX] = {0};
+    uint64_t gone[OLD_WORDS_MAX] = {0}, any = 0;
     if (!look_under(heap, span->page, &mix))
         return false;
     for (unsigned k = 0; k < span->words; k++) /* a clean open began with all of them */
