@@ -184,7 +184,14 @@ PMA_API int pma_publish_many(pma_pool *pool, const struct pma_update *updates, s
 PMA_API int pma_stats(pma_pool *pool, struct pma_stats *stats);
 PMA_API int pma_info(const pma_pool *pool, struct pma_info *info);
 
-/* Gives free pages back to the file system: shrinks the end of the file, punches holes elsewhere. The capacity stays. */
+/* Gives free pages back to the file system: shrinks the end of the file, punches holes elsewhere. The capacity stays, and pages
+ * get storage again when they are next needed, or PMA_ENOSPC.
+ *
+ * The library does so by itself, a piece of up to 16 MiB in each of the calls that come along, when for options.trim_after_ms
+ * without a break more pages had storage and were not in use than both options.trim_idle and a quarter of those in use. It leaves
+ * half as much idle as that, above the most that was in use meanwhile: so a program whose use goes up and down faster than that is
+ * left alone. What stays: as much as options.size says (at an open, too) or the pool was created with; pages that were there
+ * before the pool was opened, and not in use since; and all of a pool with a device-DAX part. */
 PMA_API int pma_trim(pma_pool *pool, size_t *bytes_given_back);
 
 PMA_API const char *pma_strerror(int error); /* static text for a PMA_E* code */

@@ -264,6 +264,7 @@ int pma_create(const char *path, const struct pma_options *given, pma_pool **out
         pool_free(pool);
         return error;
     }
+    pool->heap.trim.floor = heap_pages_total(&pool->heap); /* also where options.size was 0 */
     for (unsigned part = 0; part < heap_parts(&pool->heap); part++)
         mapping_populate(&pool->heap.parts[part].mapping, &pool->heap.pm, pool->heap.parts[part].superblock.heap_offset,
                          pool->heap.parts[part].superblock.heap_pages * PAGE_BYTES,

@@ -155,6 +155,7 @@ struct pma_pool *pool_new(const struct pma_options *options)
     pool->wanted = options->durability;
     pool->mode = options->mode != 0 ? options->mode : 0600;
     pool->heap.placement = options->placement;
+    heap_trim_options(&pool->heap, options);
     atomic_store_explicit(&pool->heap.part_count, 1, memory_order_relaxed);
     for (unsigned part = 0; part < PART_MAX; part++)
         pool->heap.parts[part].mapping.fd = -1;

@@ -13,6 +13,7 @@
 void inspect_add_live_tests(CU_pSuite suite);
 void inspect_add_check_tests(CU_pSuite suite);
 void inspect_add_health_tests(CU_pSuite suite);
+void inspect_add_parts_tests(CU_pSuite suite);
 
 /* ---- what it says against what the library says ---- */
 
@@ -416,4 +417,5 @@ void inspect_tests(CU_pSuite suite)
     inspect_add_live_tests(suite);
     inspect_add_check_tests(suite);
     inspect_add_health_tests(suite);
+    inspect_add_parts_tests(suite);
 }

@@ -29,6 +29,7 @@ static const struct {
     {"api_data", api_data_tests},
     {"api_mode", api_mode_tests},
     {"api_stats", api_stats_tests},
+    {"idle", idle_tests},
     {"misuse", misuse_tests},
     {"capacity", capacity_tests},
     {"bad_file", bad_file_tests},

@@ -16,6 +16,7 @@ void api_type_tests(CU_pSuite suite);
 void api_data_tests(CU_pSuite suite);
 void api_mode_tests(CU_pSuite suite);
 void api_stats_tests(CU_pSuite suite);
+void idle_tests(CU_pSuite suite);
 void misuse_tests(CU_pSuite suite);
 void capacity_tests(CU_pSuite suite);
 void bad_file_tests(CU_pSuite suite);

@@ -38,12 +38,13 @@ static void add_block(void *arg, const struct census_block *block)
     sum->bytes += block->bytes;
 }
 
-static void report_tally(struct findings *findings, const char *type, const struct tally *tally, const char *what)
+static void report_tally(struct findings *findings, const struct snapshot *snapshot, const char *type,
+                         const struct tally *tally, const char *what)
 {
     if (tally->objects != 0)
-        findings_add(findings, SEVERITY_INFORMATION, AREA_BLOCKS, tally->first, "%s of type %s (%s%s): %s",
-                     text_plural(tally->objects, "block", "blocks"), type, text_bytes(tally->bytes),
-                     tally->objects == 1 ? "" : " in all, the first one here", what);
+        findings_add(findings, SEVERITY_INFORMATION, AREA_BLOCKS, check_place(findings, snapshot, tally->first),
+                     "%s of type %s (%s%s): %s", text_plural(tally->objects, "block", "blocks"), type,
+                     text_bytes(tally->bytes), tally->objects == 1 ? "" : " in all, the first one here", what);
 }
 
 /* By type; by size class as well if all findings are wanted. */
@@ -61,10 +62,10 @@ static void report_tallies(struct findings *findings, const struct snapshot *sna
             all.bytes += by_class[class].bytes;
             all.first = by_class[class].first < all.first ? by_class[class].first : all.first;
             if (findings->keep_all)
-                report_tally(findings, name, &by_class[class], what);
+                report_tally(findings, snapshot, name, &by_class[class], what);
         }
         if (!findings->keep_all)
-            report_tally(findings, name, &all, what);
+            report_tally(findings, snapshot, name, &all, what);
     }
 }
 
@@ -98,11 +99,12 @@ static void report_dangling(void *arg, const struct census_pointer *pointer)
         dangling->weak++;
         return;
     }
-    findings_add(dangling->findings, SEVERITY_WARNING, AREA_BLOCKS, pointer->offset,
+    uint64_t offset = check_place(dangling->findings, dangling->snapshot, pointer->offset);
+    uint64_t inside = pointer->offset - pointer->holder.offset;
+    findings_add(dangling->findings, SEVERITY_WARNING, AREA_BLOCKS, offset,
                  "a dangling pointer: offset %" PRIu64 " in the object of type %s at %#" PRIx64 " holds 0x%016" PRIx64
                  ", which leads to no block in use",
-                 pointer->offset - pointer->holder.offset, snapshot_type_name(dangling->snapshot, pointer->holder.type),
-                 pointer->holder.offset, pointer->word);
+                 inside, snapshot_type_name(dangling->snapshot, pointer->holder.type), offset - inside, pointer->word);
 }
 
 /* That they lead to a block at all was found out from the table. */
@@ -126,6 +128,7 @@ static void check_figures(struct findings *findings, const struct snapshot *snap
     if (live_page(snapshot->metadata)->head.magic != LIVE_MAGIC || pma_stats(held, &stats) != 0 ||
         stats.total.inuse_objects == snapshot->stats.total.inuse_objects)
         return;
+    findings->part = 0;
     findings_add(findings, SEVERITY_WARNING, AREA_LIVE, LIVE_OFFSET,
                  "it says that %s blocks are in use, and there are %s; the next open for writing corrects it",
                  text_count(snapshot->stats.total.inuse_objects), text_count(stats.total.inuse_objects));
@@ -135,8 +138,10 @@ static void check_pointers(struct findings *findings, const struct snapshot *sna
                            const struct heap *reached)
 {
     struct dangling dangling = {findings, snapshot, 0};
+    findings->part = 0;
     check_targets(findings, held);
     census_dangling(held, reached, report_dangling, &dangling);
+    findings->part = 0;
     if (dangling.weak != 0)
         findings_add(findings, SEVERITY_INFORMATION, AREA_BLOCKS, NO_OFFSET,
                      "%s weak pointers lead to no block in use; recovery would null them", text_count(dangling.weak));
@@ -144,17 +149,35 @@ static void check_pointers(struct findings *findings, const struct snapshot *sna
 
 /* ---- opening ---- */
 
+/* Of the shutdown images of all parts. */
+static uint64_t image_bytes(const struct snapshot *snapshot)
+{
+    uint64_t bytes = 0;
+    for (unsigned part = 0; part < snapshot->files.count; part++)
+        bytes += snapshot->files.part[part].superblock.image_bytes;
+    return bytes;
+}
+
+/* The part whose file the sentence of the library is about. */
+static unsigned part_named(const struct snapshot *snapshot, const char *detail)
+{
+    unsigned part = snapshot->files.count - 1;
+    while (part > 0 && strstr(detail, text_format(" %s at ", snapshot->files.part[part].path)) == NULL)
+        part--;
+    return part;
+}
+
 /* A pool that opens for recovery only has a bad image: everything else they read alike. */
 static int open_held(struct findings *findings, const struct snapshot *snapshot, pma_pool **held)
 {
-    const struct superblock *superblock = &snapshot->superblock;
-    bool clean = superblock->state == STATE_CLEAN;
+    bool clean = snapshot->superblock.state == STATE_CLEAN;
     int error = view_open(snapshot->path, 0, held);
     if (error == 0) {
+        uint64_t bytes = image_bytes(snapshot);
         findings_checked(findings, AREA_IMAGE, "%s",
-                         !clean                         ? "none: the pool needs recovery"
-                         : superblock->image_bytes == 0 ? "none: no span has a free block"
-                                                        : text_bytes(superblock->image_bytes));
+                         !clean       ? "none: the pool needs recovery"
+                         : bytes == 0 ? "none: no span has a free block"
+                                      : text_bytes(bytes));
         return 0;
     }
     char detail[400];
@@ -162,6 +185,8 @@ static int open_held(struct findings *findings, const struct snapshot *snapshot,
     if (clean && error == PMA_ECORRUPT)
         error = view_open(snapshot->path, PMA_FORCE_RECOVERY, held);
     if (error == 0) {
+        findings->part = part_named(snapshot, detail);
+        const struct superblock *superblock = &snapshot->files.part[findings->part].superblock;
         findings_add(findings, SEVERITY_ERROR, AREA_IMAGE,
                      superblock->heap_offset + superblock->image_page * PAGE_BYTES, "%s", detail);
         findings_checked(findings, AREA_IMAGE, "it cannot be read");
@@ -172,6 +197,7 @@ static int open_held(struct findings *findings, const struct snapshot *snapshot,
 /* Why, was found by the other checks; but for what they do not know of. */
 static void cannot_open(struct findings *findings)
 {
+    findings->part = 0;
     if (findings->by_severity[SEVERITY_ERROR] == findings->areas[AREA_SUPERBLOCK].found[SEVERITY_ERROR])
         findings_add(findings, SEVERITY_ERROR, AREA_BLOCKS, NO_OFFSET, "the pool cannot be opened: %s",
                      pma_error_detail());
@@ -193,6 +219,7 @@ void check_blocks(struct findings *findings, const struct snapshot *snapshot)
         apart = false;
     }
     const char *fault = heap_check(&held->heap);
+    findings->part = 0;
     if (fault != NULL)
         findings_add(findings, SEVERITY_ERROR, AREA_BLOCKS, NO_OFFSET, "once opened: %s", fault);
     if (apart)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Superblocks, roots, types, lanes, live page: what lies before the span table. */
+/* Roots, types, lanes, live page: what part 0 has before its span table. */
 #include "check.h"
 #include "command.h"
 #include "lead.h"
@@ -13,83 +13,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- superblocks ---- */
-
-static void check_padding(struct findings *findings, const struct snapshot *snapshot, unsigned index)
-{
-    size_t from = index * SUPERBLOCK_BYTES;
-    if (snapshot->superblock.part_count > 1) /* hints of where the parts are */
-        return;
-    for (size_t i = from + sizeof(struct superblock); i < from + SUPERBLOCK_BYTES; i++)
-        if (snapshot->metadata[i] != 0) {
-            findings_add(findings, SEVERITY_WARNING, AREA_SUPERBLOCK, i, "the page of replica %c is not zero here",
-                         'A' + (int)index);
-            return;
-        }
-}
-
-/* But for what every commit changes. */
-static bool same_content(const struct superblock *a, const struct superblock *b)
-{
-    struct superblock x = *a, y = *b;
-    x.sequence = y.sequence = x.checksum = y.checksum = 0;
-    return memcmp(&x, &y, sizeof x) == 0;
-}
-
-void check_superblocks(struct findings *findings, const struct snapshot *snapshot)
-{
-    struct replica replicas[2];
-    unsigned valid = 0;
-    for (unsigned i = 0; i < 2; i++) {
-        replica_judge(&replicas[i], snapshot->metadata, i, snapshot->path);
-        valid += replicas[i].valid;
-        if (!replicas[i].valid)
-            findings_add(findings, SEVERITY_ERROR, AREA_SUPERBLOCK, replicas[i].offset, "replica %c: %s", 'A' + (int)i,
-                         replicas[i].fault);
-        check_padding(findings, snapshot, i);
-    }
-    uint64_t a = replicas[0].superblock.sequence, b = replicas[1].superblock.sequence;
-    bool b_is_older = (int64_t)(a - b) > 0;
-    if (valid == 2 && a != b + 1 && b != a + 1)
-        findings_add(findings, SEVERITY_WARNING, AREA_SUPERBLOCK, replicas[b_is_older].offset,
-                     "replicas A and B have the sequence numbers %" PRIu64 " and %" PRIu64
-                     ", which no two commits in a row give",
-                     a, b);
-    else if (valid == 2 && !same_content(&replicas[0].superblock, &replicas[1].superblock))
-        findings_add(findings, SEVERITY_INFORMATION, AREA_SUPERBLOCK, replicas[b_is_older].offset,
-                     "replica %c is older: a crash came between the two writes of a commit", b_is_older ? 'B' : 'A');
-    if (valid == 2)
-        findings_checked(findings, AREA_SUPERBLOCK, "both replicas are valid, with sequence %" PRIu64 " and %" PRIu64,
-                         a, b);
-    else
-        findings_checked(findings, AREA_SUPERBLOCK, "%s",
-                         valid == 1 ? "the other replica is valid" : "neither is valid");
-}
-
-void check_length(struct findings *findings, const struct snapshot *snapshot)
-{
-    const struct superblock *superblock = &snapshot->superblock;
-    uint64_t wanted = superblock->heap_offset + superblock->heap_pages * PAGE_BYTES, is = snapshot->file_bytes;
-    if (!replica_geometry_holds(superblock)) {
-        findings_skipped(findings, AREA_FILE, "no superblock says how long it is");
-        return;
-    }
-    if (is < wanted)
-        findings_add(findings, SEVERITY_ERROR, AREA_FILE, is,
-                     "it ends here, %" PRIu64 " bytes before the %" PRIu64 " that its superblock says", wanted - is,
-                     wanted);
-    else if (is > wanted)
-        findings_add(findings, SEVERITY_INFORMATION, AREA_FILE, wanted,
-                     "%" PRIu64 " bytes behind the heap: a growth was interrupted, the next one uses them",
-                     is - wanted);
-    findings_checked(findings, AREA_FILE, "%s, %" PRIu64 " pages", text_bytes(is), superblock->heap_pages);
-}
-
 /* ---- roots ---- */
 
 static uint64_t slot_offset(unsigned slot)
 {
     return ROOTS_OFFSET + slot * sizeof(struct root_slot);
+}
+
+/* Of the pool's addresses; what may be in a part that is not known is taken for granted. */
+static uint64_t range_bytes(const struct snapshot *snapshot)
+{
+    uint64_t bytes = 0;
+    for (unsigned part = 0; part < snapshot->files.count; part++) {
+        const struct superblock *superblock = &snapshot->files.part[part].superblock;
+        if (!snapshot_geometry_holds(snapshot, part))
+            return RANGE_MAX;
+        if (superblock->slot_offset + superblock->slot_bytes > bytes)
+            bytes = superblock->slot_offset + superblock->slot_bytes;
+    }
+    return bytes;
 }
 
 /* The library judges a table that holds this slot only, so that one that is damaged does not hide the next. */
@@ -101,7 +43,7 @@ static bool slot_holds(struct findings *findings, const struct snapshot *snapsho
     int error = roots_check(scratch);
     if (error == 0 && replica_geometry_holds(superblock))
         error = roots_check_targets(scratch, (uint16_t)superblock->pointer_tag, superblock->heap_offset,
-                                    superblock->slot_bytes);
+                                    range_bytes(snapshot));
     memset(alone, 0, sizeof *alone);
     if (error != 0)
         findings_add(findings, SEVERITY_ERROR, AREA_ROOTS, slot_offset(i), "%s", pma_error_detail());
@@ -125,8 +67,9 @@ static void check_lead(struct findings *findings, const struct snapshot *snapsho
                      slot->name, slot->target, lead.fault);
     else if (lead.offset != lead.block_offset)
         findings_add(findings, SEVERITY_INFORMATION, AREA_ROOTS, offset,
-                     "root \"%s\" leads %" PRIu64 " bytes into the block at %#" PRIx64, slot->name,
-                     lead.offset - lead.block_offset, lead.block_offset);
+                     "root \"%s\" leads %" PRIu64 " bytes into the block at %#" PRIx64 "%s", slot->name,
+                     lead.offset - lead.block_offset, lead.block_offset,
+                     snapshot->files.count > 1 ? text_format(" of part %u", lead.part) : "");
 }
 
 void check_roots(struct findings *findings, const struct snapshot *snapshot, bool alone)
@@ -141,7 +84,7 @@ void check_roots(struct findings *findings, const struct snapshot *snapshot, boo
         if (!slot_holds(findings, snapshot, scratch, i))
             continue;
         check_twins(findings, slots, i);
-        if (alone && snapshot->table_read && snapshot->bad_words == 0)
+        if (alone && snapshot->tables_read && snapshot->bad_words == 0)
             check_lead(findings, snapshot, &slots[i], slot_offset(i));
     }
     free(scratch);
@@ -215,13 +158,19 @@ static uint64_t lane_offset(unsigned index)
     return LANES_OFFSET + (uint64_t)index * LANE_BYTES;
 }
 
+static bool in_heap(const struct snapshot *snapshot, uint64_t offset)
+{
+    unsigned part = snapshot_part_at(snapshot, &offset);
+    uint64_t from = snapshot->files.part[part].superblock.heap_offset;
+    return offset >= from && offset < from + snapshot->parts[part].pages * PAGE_BYTES;
+}
+
 static void check_entries(struct findings *findings, const struct snapshot *snapshot, const struct lane *lane,
                           unsigned index)
 {
-    uint64_t from = snapshot->superblock.heap_offset, end = from + snapshot->superblock.heap_pages * PAGE_BYTES;
     for (uint64_t i = 0; i < lane->count; i++) {
         uint64_t offset = lane->entries[i].offset;
-        if (offset % 8 != 0 || offset < from || offset >= end)
+        if (offset % 8 != 0 || !in_heap(snapshot, offset))
             findings_add(findings, SEVERITY_ERROR, AREA_LANES,
                          lane_offset(index) + offsetof(struct lane, entries) + i * sizeof lane->entries[0],
                          "lane %u: entry %" PRIu64 " of %" PRIu64 " has offset %#" PRIx64
@@ -288,7 +237,7 @@ static void check_live_bins(struct findings *findings, const struct snapshot *sn
 void check_live(struct findings *findings, const struct snapshot *snapshot)
 {
     const struct live_page *live = live_page(snapshot->metadata);
-    if (live->head.magic != LIVE_MAGIC && snapshot->superblock.part_index == 0)
+    if (live->head.magic != LIVE_MAGIC)
         findings_add(findings, SEVERITY_WARNING, AREA_LIVE, LIVE_OFFSET,
                      "its magic is wrong: figures of all time begin anew");
     else if (live->head.bins > BIN_MAX)

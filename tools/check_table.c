@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The span table, word by word: those of spans, those inside spans, and those beyond the heap. */
+/* The span table of each part, word by word: those of spans, those inside spans, and those beyond the heap. */
 #include "check.h"
 #include "command.h"
 #include "heap/mixed.h"
 #include "heap/size_class.h"
-#include "replica.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -41,12 +40,12 @@ static uint64_t offset_of(uint64_t page)
 }
 
 /* What must hold of a word that is whole, given what the pool knows; types is NULL if their table is damaged. */
-static const char *word_fault(const struct snapshot *snapshot, const struct types *types, uint64_t page,
+static const char *word_fault(const struct superblock *superblock, const struct types *types, uint64_t page,
                               const struct span_word *word)
 {
-    if (word->pages > snapshot->superblock.heap_pages - page)
+    if (word->pages > superblock->heap_pages - page)
         return "the span reaches beyond the end of the heap";
-    if (word->kind != SPAN_INTERNAL && page + word->pages > snapshot->superblock.capacity_pages)
+    if (word->kind != SPAN_INTERNAL && page + word->pages > superblock->capacity_pages)
         return "the span reaches into the reserve, where only the library's own may lie";
     bool small = word->kind == SPAN_SMALL || word->kind == SPAN_MIXED;
     if (small && word->pages != size_classes[word->size_class].pages)
@@ -67,14 +66,14 @@ static void bad_word(struct findings *findings, uint64_t page, uint64_t word, co
 }
 
 /* What is wrong with the record of a mixed span. */
-static const char *record_fault(const struct snapshot *snapshot, const struct mapping *file, uint64_t page,
-                                const struct span_word *word)
+static const char *record_fault(const struct superblock *superblock, const struct types *types,
+                                const struct mapping *file, uint64_t page, const struct span_word *word)
 {
     size_t bytes = word->pages * PAGE_BYTES;
     char *span = command_memory(1, bytes);
     const char *fault = "its record cannot be read";
-    if (mapping_read(file, span, bytes, snapshot->superblock.heap_offset + page * PAGE_BYTES) == 0)
-        fault = mixed_record_fault(&snapshot->types, word, page, span);
+    if (mapping_read(file, span, bytes, superblock->heap_offset + page * PAGE_BYTES) == 0)
+        fault = mixed_record_fault(types, word, page, span);
     free(span);
     return fault;
 }
@@ -82,9 +81,9 @@ static const char *record_fault(const struct snapshot *snapshot, const struct ma
 /* Nothing but the image is internal in a pool that was closed cleanly. */
 static void check_internal(struct findings *findings, const struct snapshot *snapshot, uint64_t page)
 {
-    const struct superblock *superblock = &snapshot->superblock;
+    const struct superblock *superblock = &snapshot->files.part[findings->part].superblock;
     bool image = superblock->image_bytes != 0 && superblock->image_page == page;
-    if (superblock->state == STATE_CLEAN && !image)
+    if (snapshot->superblock.state == STATE_CLEAN && !image)
         findings_add(findings, SEVERITY_WARNING, AREA_TABLE, offset_of(page),
                      "heap page %" PRIu64 ": an internal span that nothing names; the next open for writing frees it",
                      page);
@@ -94,6 +93,7 @@ static void check_internal(struct findings *findings, const struct snapshot *sna
 static uint64_t check_word(struct findings *findings, const struct snapshot *snapshot, struct words *words,
                            uint64_t page)
 {
+    const struct superblock *superblock = &snapshot->files.part[findings->part].superblock;
     uint64_t word = word_at(words, page);
     struct span_word unpacked;
     if (word == 0)
@@ -102,13 +102,13 @@ static uint64_t check_word(struct findings *findings, const struct snapshot *sna
         bad_word(findings, page, word, "bad check bits or kind");
         return 1;
     }
-    bool types_known = findings->areas[AREA_TYPES].found[SEVERITY_ERROR] == 0;
-    const char *fault = word_fault(snapshot, types_known ? &snapshot->types : NULL, page, &unpacked);
+    bool types_known = snapshot->files.part[0].there && findings->areas[AREA_TYPES].found[SEVERITY_ERROR] == 0;
+    const char *fault = word_fault(superblock, types_known ? &snapshot->types : NULL, page, &unpacked);
     if (fault == NULL && types_known && unpacked.kind == SPAN_MIXED)
-        fault = record_fault(snapshot, words->file, page, &unpacked);
+        fault = record_fault(superblock, &snapshot->types, words->file, page, &unpacked);
     if (fault != NULL)
         bad_word(findings, page, word, fault);
-    if (unpacked.pages > snapshot->superblock.heap_pages - page)
+    if (unpacked.pages > superblock->heap_pages - page)
         return 1;
     if (unpacked.kind == SPAN_INTERNAL)
         check_internal(findings, snapshot, page);
@@ -124,7 +124,7 @@ static uint64_t check_word(struct findings *findings, const struct snapshot *sna
 /* Holes of the file are zeros, and need no reading: a table may be far larger than what is used of it. */
 static void check_beyond(struct findings *findings, const struct snapshot *snapshot, struct words *words)
 {
-    uint64_t page = snapshot->superblock.heap_pages;
+    uint64_t page = snapshot->files.part[findings->part].superblock.heap_pages;
     while (page < words->limit && !words->failed) {
         off_t data = lseek(words->file->fd, (off_t)offset_of(page), SEEK_DATA);
         if (data < 0) /* no more data, or no such thing as holes: then the file ends with zeros, or is all data */
@@ -141,14 +141,12 @@ static void check_beyond(struct findings *findings, const struct snapshot *snaps
     }
 }
 
-void check_table(struct findings *findings, const struct snapshot *snapshot, const struct mapping *file)
+/* Returns how many spans there are. */
+static uint64_t check_table(struct findings *findings, const struct snapshot *snapshot, unsigned part)
 {
-    const struct superblock *superblock = &snapshot->superblock;
-    if (!snapshot->has_superblock || !replica_geometry_holds(superblock)) {
-        findings_skipped(findings, AREA_TABLE, "no superblock says how long it is");
-        return;
-    }
-    struct words words = {.file = file, .limit = superblock->capacity_pages + superblock->reserve_pages};
+    const struct superblock *superblock = &snapshot->files.part[part].superblock;
+    struct words words = {.file = &snapshot->files.part[part].mapping,
+                          .limit = superblock->capacity_pages + superblock->reserve_pages};
     words.word = command_memory(CHUNK_WORDS, sizeof *words.word);
     uint64_t spans = 0;
     for (uint64_t page = 0; page < superblock->heap_pages && !words.failed;) {
@@ -160,5 +158,24 @@ void check_table(struct findings *findings, const struct snapshot *snapshot, con
     else
         check_beyond(findings, snapshot, &words);
     free(words.word);
-    findings_checked(findings, AREA_TABLE, "%" PRIu64 " spans in %" PRIu64 " pages", spans, superblock->heap_pages);
+    return spans;
+}
+
+void check_tables(struct findings *findings, const struct snapshot *snapshot)
+{
+    uint64_t spans = 0;
+    bool all = true;
+    for (unsigned part = 0; part < snapshot->files.count; part++) {
+        findings->part = part;
+        if (snapshot_geometry_holds(snapshot, part))
+            spans += check_table(findings, snapshot, part);
+        else
+            all = false;
+    }
+    if (all)
+        findings_checked(findings, AREA_TABLE, "%" PRIu64 " spans in %" PRIu64 " pages", spans,
+                         snapshot->stats.pages_total);
+    else
+        findings_skipped(findings, AREA_TABLE, "no superblock says how long it is%s",
+                         snapshot->files.count > 1 ? ", of one part at least" : "");
 }

@@ -23,6 +23,9 @@ static void print_result(const struct findings *findings, const struct snapshot 
                snapshot->state == POOL_CLEAN ? "and closed cleanly"
                                              : "and needs recovery: blocks are as that leaves them");
     findings_print(findings);
+    for (unsigned part = 0; part < snapshot->files.count && snapshot->files.count > 1; part++)
+        if (snapshot->files.part[part].path != NULL)
+            printf("%s  part %-9u  %s\n", part == 0 ? "\n" : "", part, text_safe(snapshot->files.part[part].path));
 }
 
 static void print_json(const struct findings *findings, const struct snapshot *snapshot)
@@ -53,21 +56,23 @@ int command_check(int argc, char **argv)
         .parser = option,
         .args_doc = "FILE",
         .doc =
-            "Verifies all of a pool: both superblocks, roots, types, publish lanes, every word of the span table, the "
+            "Verifies all of a pool: that its parts are there and belong together, both superblocks of each, roots, "
+            "types, publish lanes, every word of the span table, the "
             "shutdown image, and that roots and the pointers of typed objects lead to blocks in use. Says of a pool "
             "that was closed cleanly which blocks no root reaches. The file is not written.\n\n"
-            "Of a pool in use only superblocks, roots and types are checked.\v"
-            "Exit status: 0 nothing is wrong; 1 something is; 2 not all could be checked.\n\nExample:\n"
+            "FILE is any file of the pool. Findings name the part. Of a pool in use only parts, superblocks, roots and "
+            "types are checked.\v"
+            "Exit status: 0 nothing is wrong; 1 something is; 2 not all could be checked, or a part is "
+            "missing.\n\nExample:\n"
             "  pmemalloc-inspect check /mnt/pmem0/orders || pmemalloc-inspect /mnt/pmem0/orders\n"};
     struct options options = {0};
     command_parse(&argp, argc, argv, &options);
     struct snapshot snapshot;
-    struct mapping file;
     struct findings findings = {.keep_all = options.all};
-    if (snapshot_of_file(&snapshot, options.file, &file) != 0)
+    if (snapshot_of_files(&snapshot, options.file) != 0)
         return FAILED;
-    check_all(&findings, &snapshot, &file);
-    mapping_close(&file);
+    check_all(&findings, &snapshot);
+    part_files_close(&snapshot.files);
     if (snapshot.state == POOL_IN_USE)
         command_say("%s is in use by %s: only superblocks, roots and types can be checked", text_safe(options.file),
                     holder_text(&snapshot.holder));
@@ -75,7 +80,8 @@ int command_check(int argc, char **argv)
         print_json(&findings, &snapshot);
     else
         print_result(&findings, &snapshot);
-    int status = findings_wrong(&findings) ? FINDINGS : findings_complete(&findings) ? FINE : FAILED;
+    bool missing = part_files_missing(&snapshot.files) != NULL;
+    int status = missing ? FAILED : findings_wrong(&findings) ? FINDINGS : findings_complete(&findings) ? FINE : FAILED;
     findings_free(&findings);
     snapshot_free(&snapshot);
     return status;

@@ -4,6 +4,7 @@
 #include "command.h"
 #include "json.h"
 #include "media/superblock.h"
+#include "part_files.h"
 #include "sysfs.h"
 #include "table.h"
 #include <glob.h>
@@ -24,6 +25,7 @@ struct asked {
 
 struct health {
     const char *path;
+    unsigned part, parts;         /* which one of how many the pool has */
     char device[128], domain[64]; /* empty: unknown */
     int node;
     bool synchronous;
@@ -214,7 +216,10 @@ static void print_platform(const struct health *health)
 
 static void print_health(const struct health *health)
 {
-    printf("%s: %s\n", text_safe(health->path), health->is_pool ? "a pool" : "no pool that can be read");
+    printf("%s: %s\n", text_safe(health->path),
+           !health->is_pool    ? "no pool that can be read"
+           : health->parts > 1 ? text_format("part %u of a pool of %u parts", health->part, health->parts)
+                               : "a pool");
     line("device", *health->device != '\0' ? text_safe(health->device) : "unknown");
     line("node", health->node >= 0 ? text_number((uint64_t)health->node) : "unknown");
     line("MAP_SYNC", health->synchronous ? "yes" : "no");
@@ -252,9 +257,9 @@ static void json_platform(struct json_object *map, const struct health *health)
     }
 }
 
-static void print_json(const struct health *health)
+static void json_health(struct json_object *map, const struct health *health)
 {
-    struct json_object *map = json_map();
+    json_number(map, "part", health->part);
     json_string(map, "file", health->path);
     json_truth(map, "pool", health->is_pool);
     json_string(map, "device", *health->device != '\0' ? health->device : NULL);
@@ -275,7 +280,64 @@ static void print_json(const struct health *health)
             json_string(entry, "in", area_at(health, health->bad.runs[i].offset));
         }
     }
+}
+
+/* The file that was named, and of a pool of several parts each of its files. */
+static void print_json(const struct health *health, const struct part_files *files)
+{
+    struct json_object *map = json_map();
+    json_health(map, &health[files->given]);
+    struct json_object *list = files->count > 1 ? json_list_in(map, "parts") : NULL;
+    for (unsigned part = 0; part < files->count && files->count > 1; part++)
+        if (files->part[part].there)
+            json_health(json_map_at(list), &health[part]);
     json_print(map);
+}
+
+static void print_all(const struct health *health, const struct part_files *files)
+{
+    for (unsigned part = 0; part < files->count; part++) {
+        if (!files->part[part].there)
+            continue;
+        print_health(&health[part]);
+        if (part + 1 < files->count)
+            putchar('\n');
+    }
+}
+
+static int say_missing(const struct part_files *files)
+{
+    const struct part_file *missing = part_files_missing(files);
+    if (missing == NULL)
+        return 0;
+    command_say("part %u is missing; it was last at \"%s\" (%s)", (unsigned)(missing - files->part),
+                missing->path != NULL ? text_safe(missing->path) : "", text_safe(missing->fault));
+    return FAILED;
+}
+
+/* FINE, FINDINGS or FAILED. */
+static int look_at_all(struct health *health, const struct part_files *files, const char *sysfs)
+{
+    int status = FINE;
+    for (unsigned part = 0; part < files->count; part++) {
+        health[part] = (struct health){
+            .path = files->part[part].path, .part = part, .parts = files->count, .node = -1, .sysfs = sysfs};
+        if (files->part[part].there && look(&health[part]) != 0)
+            return FAILED;
+        if (health[part].bad.count != 0)
+            status = FINDINGS;
+    }
+    return status;
+}
+
+static void forget_all(struct health *health, unsigned count)
+{
+    for (unsigned part = 0; part < count; part++) {
+        bad_blocks_free(&health[part].bad);
+        globfree(&health[part].modules);
+        globfree(&health[part].controllers);
+    }
+    free(health);
 }
 
 static error_t option(int key, char *argument, struct argp_state *state)
@@ -299,26 +361,32 @@ int command_health(int argc, char **argv)
         .options = known,
         .parser = option,
         .args_doc = "FILE",
-        .doc = "Tells what a pool's file lies on: device, node, durability, bad blocks that the kernel knows of and "
-               "where in the pool they are, and the counters of the platform. Of a pool of several parts: of this file "
-               "only. Reads no data but the superblocks, takes no lock, and changes nothing."
-               "\vExit status: 0 no bad block is known in the file; 1 there are some; 2 it could not be looked at."
-               "\n\nExample:\n  pmemalloc-inspect health --json /mnt/pmem0/orders\n"};
+        .doc =
+            "Tells what a pool's file lies on: device, node, durability, bad blocks that the kernel knows of and "
+            "where in the pool they are, and the counters of the platform. FILE is any file of the pool; each of its "
+            "parts is looked at. Reads no data but the superblocks, takes no lock, and changes nothing."
+            "\vExit status: 0 no bad block is known in the file; 1 there are some; 2 it could not be looked at, or a "
+            "part is "
+            "missing."
+            "\n\nExample:\n  pmemalloc-inspect health --json /mnt/pmem0/orders\n"};
     struct asked asked = {.sysfs = "/sys"};
     struct options options = {.own = &asked};
-    struct health health = {.node = -1};
     command_parse(&argp, argc, argv, &options);
-    health.path = options.file;
-    health.sysfs = asked.sysfs;
-    if (look(&health) != 0)
-        return FAILED;
-    if (options.json)
-        print_json(&health);
+    struct part_files *files = command_memory(1, sizeof *files);
+    struct health *health = command_memory(PART_MAX, sizeof *health);
+    int status = FAILED;
+    if (part_files_open(files, options.file, true) != 0)
+        command_say("%s", text_safe(pma_error_detail()));
     else
-        print_health(&health);
-    int status = health.bad.count != 0 ? FINDINGS : FINE;
-    bad_blocks_free(&health.bad);
-    globfree(&health.modules);
-    globfree(&health.controllers);
+        status = look_at_all(health, files, asked.sysfs);
+    if (status != FAILED && options.json)
+        print_json(health, files);
+    else if (status != FAILED)
+        print_all(health, files);
+    if (status != FAILED && say_missing(files) != 0)
+        status = FAILED;
+    forget_all(health, files->count);
+    part_files_free(files);
+    free(files);
     return status;
 }

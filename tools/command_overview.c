@@ -9,9 +9,11 @@
 
 static const char summary[] =
     "Shows what is in a pool of pmemalloc: identity, state, space, objects by size class and type, roots, "
-    "fragmentation. The pool is never written, and may be in use.\n\n"
+    "fragmentation. FILE is any file of the pool, which may have several parts. The pool is never written, and may "
+    "be in use.\n\n"
     "Other commands, as the first word:\n"
     "  check FILE     verifies everything, names what is wrong by file offset\n"
+    "  health FILE    what the pool lies on, and bad blocks there\n"
     "  recover FILE   recovers a pool that was not closed cleanly\n"
     "  roots FILE     named roots, and what they lead to\n"
     "  types FILE     registered types, with their pointer fields\n"

@@ -132,6 +132,7 @@ static void print_json(const struct recovery *recovery)
     json_string(map, "was", snapshot_state_text(&recovery->before));
     json_string(map, "state", "clean");
     json_truth(map, "recovered", recovery->report.recovered != 0);
+    snapshot_json_parts(map, &recovery->before);
     if (recovery->done) {
         json_truth(map, "replica_repaired", recovery->report.replica_repaired != 0);
         snapshot_json_report(json_map_in(map, "report"), &recovery->report);
@@ -164,10 +165,9 @@ static error_t option(int key, char *argument, struct argp_state *state)
 /* Whether the pool may be opened for it: then how it was before is known. */
 static bool look(struct recovery *recovery, const char *path)
 {
-    struct mapping file;
-    if (snapshot_of_file(&recovery->before, path, &file) != 0)
+    if (snapshot_of_files(&recovery->before, path) != 0)
         return false;
-    mapping_close(&file);
+    part_files_close(&recovery->before.files);
     if (recovery->before.state != POOL_IN_USE)
         return true;
     say_busy(&recovery->before);

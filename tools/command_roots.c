@@ -16,7 +16,9 @@ static void print_root(struct libscols_table *table, const struct snapshot *snap
     struct libscols_line *row = table_line(table, NULL);
     table_cell(row, 0, text_safe(name));
     table_cell(row, 1, text_hex(slot->target));
-    table_cell(row, 2, text_hex(lead.offset));
+    table_cell(row, 2,
+               snapshot->files.count > 1 ? text_format("part %u, %s", lead.part, text_hex(lead.offset))
+                                         : text_hex(lead.offset));
     if (lead.fault != NULL) {
         table_toned_cell(row, 3, lead.fault, TONE_BAD);
         return;

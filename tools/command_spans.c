@@ -13,16 +13,35 @@ static const char *kind_name(unsigned kind)
     return names[kind];
 }
 
-/* The spans in page order, the shutdown image among them: NULL at the end. */
-static const struct span_view *next_span(const struct snapshot *snapshot, size_t *index, bool *image_done)
+/* Begin with all zero. */
+struct walk {
+    unsigned part;
+    size_t index;
+    bool image_done; /* that of the part */
+};
+
+/* The spans part by part, in page order, the shutdown images among them: NULL at the end. */
+static const struct span_view *next_span(const struct snapshot *snapshot, struct walk *walk)
 {
-    const struct span_view *span = *index < snapshot->span_count ? &snapshot->spans[*index] : NULL;
-    if (!*image_done && snapshot->image.pages != 0 && (span == NULL || snapshot->image.page < span->page)) {
-        *image_done = true;
-        return &snapshot->image;
+    for (; walk->part < snapshot->files.count; walk->part++, walk->image_done = false) {
+        const struct span_view *image = &snapshot->parts[walk->part].image;
+        const struct span_view *span = walk->index < snapshot->span_count ? &snapshot->spans[walk->index] : NULL;
+        bool here = span != NULL && span->part == walk->part;
+        if (!walk->image_done && image->pages != 0 && (!here || image->page < span->page)) {
+            walk->image_done = true;
+            return image;
+        }
+        if (here) {
+            walk->index++;
+            return span;
+        }
     }
-    ++*index;
-    return span;
+    return NULL;
+}
+
+static bool is_image(const struct snapshot *snapshot, const struct span_view *span)
+{
+    return span == &snapshot->parts[span->part].image;
 }
 
 /* ---- for a person ---- */
@@ -31,30 +50,35 @@ static const struct span_view *next_span(const struct snapshot *snapshot, size_t
 static void print_survivors(struct libscols_table *table, const struct snapshot *snapshot, const struct span_view *span)
 {
     struct libscols_line *row = table_line(table, NULL);
-    table_cell(row, 3, "survivors");
-    table_cell(row, 4, text_bytes(size_classes[span->record->size_class].bytes));
-    table_cell(row, 5, snapshot_type_name(snapshot, (pma_type_id)span->record->type));
-    table_cell(row, 7, text_number(span_view_survivors(span)));
+    unsigned first = snapshot->files.count > 1; /* the number of the part comes before the others */
+    table_cell(row, first + 3, "survivors");
+    table_cell(row, first + 4, text_bytes(size_classes[span->record->size_class].bytes));
+    table_cell(row, first + 5, snapshot_type_name(snapshot, (pma_type_id)span->record->type));
+    table_cell(row, first + 7, text_number(span_view_survivors(span)));
 }
 
 static void print_span(struct libscols_table *table, const struct snapshot *snapshot, const struct span_view *span)
 {
     uint64_t blocks = span_view_blocks(span);
+    uint64_t heap_offset = snapshot->files.part[span->part].superblock.heap_offset;
     struct libscols_line *row = table_line(table, NULL);
-    table_cell(row, 0, text_number(span->page));
-    table_cell(row, 1, text_hex(snapshot->superblock.heap_offset + span->page * (uint64_t)PAGE_BYTES));
-    table_cell(row, 2, text_number(span->pages));
-    table_cell(row, 3, kind_name(span->kind));
-    if (span == &snapshot->image)
-        table_cell(row, 5, "shutdown image");
+    unsigned column = 0;
+    if (snapshot->files.count > 1)
+        table_cell(row, column++, text_number(span->part));
+    table_cell(row, column++, text_number(span->page));
+    table_cell(row, column++, text_hex(heap_offset + span->page * (uint64_t)PAGE_BYTES));
+    table_cell(row, column++, text_number(span->pages));
+    table_cell(row, column++, kind_name(span->kind));
+    if (is_image(snapshot, span))
+        table_cell(row, column + 1, "shutdown image");
     if (!span_view_holds_blocks(span))
         return;
-    table_cell(row, 4, text_bytes(span_view_block_bytes(span)));
-    table_cell(row, 5, snapshot_type_name(snapshot, span->type));
-    table_cell(row, 6, text_number(blocks));
+    table_cell(row, column++, text_bytes(span_view_block_bytes(span)));
+    table_cell(row, column++, snapshot_type_name(snapshot, span->type));
+    table_cell(row, column++, text_number(blocks));
     if (span->used != USED_UNKNOWN) {
-        table_cell(row, 7, text_number(span->used));
-        table_cell(row, 8, text_bar(span->used, blocks, 10));
+        table_cell(row, column, text_number(span->used));
+        table_cell(row, column + 1, text_bar(span->used, blocks, 10));
     }
     if (span->record != NULL)
         print_survivors(table, snapshot, span);
@@ -63,6 +87,7 @@ static void print_span(struct libscols_table *table, const struct snapshot *snap
 static void print_spans(const struct snapshot *snapshot)
 {
     static const struct table_column columns[] = {
+        {"PART", TABLE_RIGHT}, /* only if there are several */
         {"PAGE", TABLE_RIGHT},
         {"FILE OFFSET", TABLE_RIGHT},
         {"PAGES", TABLE_RIGHT},
@@ -73,15 +98,15 @@ static void print_spans(const struct snapshot *snapshot)
         {"USED", TABLE_RIGHT},
         {"", 0},
     };
-    if (snapshot->span_count == 0 && snapshot->image.pages == 0) {
-        puts("no spans");
-        return;
-    }
-    struct libscols_table *table = table_new(columns, sizeof columns / sizeof *columns, 0);
-    size_t index = 0;
-    bool image_done = false;
-    for (const struct span_view *span; (span = next_span(snapshot, &index, &image_done)) != NULL;)
+    unsigned left_out = snapshot->files.count == 1;
+    struct libscols_table *table =
+        table_new(columns + left_out, (unsigned)(sizeof columns / sizeof *columns) - left_out, 0);
+    struct walk walk = {0};
+    unsigned rows = 0;
+    for (const struct span_view *span; (span = next_span(snapshot, &walk)) != NULL; rows++)
         print_span(table, snapshot, span);
+    if (rows == 0)
+        puts("no spans");
     table_print(table);
 }
 
@@ -94,14 +119,14 @@ static void print_spans_json(const struct snapshot *snapshot)
     json_number(map, "heap_offset", snapshot->superblock.heap_offset);
     json_number(map, "pages", snapshot->stats.pages_total);
     struct json_object *list = json_list_in(map, "spans");
-    size_t index = 0;
-    bool image_done = false;
-    for (const struct span_view *span; (span = next_span(snapshot, &index, &image_done)) != NULL;) {
+    struct walk walk = {0};
+    for (const struct span_view *span; (span = next_span(snapshot, &walk)) != NULL;) {
         struct json_object *entry = json_map_at(list);
+        json_number(entry, "part", span->part);
         json_number(entry, "page", span->page);
         json_number(entry, "pages", span->pages);
         json_string(entry, "kind", kind_name(span->kind));
-        if (span == &snapshot->image)
+        if (is_image(snapshot, span))
             json_truth(entry, "shutdown_image", true);
         if (!span_view_holds_blocks(span))
             continue;
@@ -141,8 +166,9 @@ int command_spans(int argc, char **argv)
         .options = known,
         .parser = option,
         .args_doc = "FILE",
-        .doc = "Lists the spans of a pool: runs of pages that hold blocks of one size and type, or one large block. "
-               "How many of its blocks are in use is known for a pool that nobody uses.\vExit status: 0 the pool was "
+        .doc = "Lists the spans of a pool, part by part: runs of pages that hold blocks of one size and type, or one "
+               "large block. How many of its blocks are in use is known for a pool that nobody uses.\vExit status: 0 "
+               "the pool was "
                "read; 1 it is damaged; 2 it could not be read.\n\nExample:\n  pmemalloc-inspect spans --map "
                "/mnt/pmem0/orders\n"};
     bool map = false;

@@ -12,6 +12,7 @@ static const char *const area_names[AREA_COUNT] = {
     [AREA_FILE] = "file",        [AREA_SUPERBLOCK] = "superblocks", [AREA_ROOTS] = "root table",
     [AREA_TYPES] = "type table", [AREA_LANES] = "publish lanes",    [AREA_LIVE] = "live page",
     [AREA_TABLE] = "span table", [AREA_IMAGE] = "shutdown image",   [AREA_BLOCKS] = "blocks",
+    [AREA_PARTS] = "parts",
 };
 static const char *const severity_names[SEVERITY_COUNT] = {
     [SEVERITY_INFORMATION] = "info", [SEVERITY_WARNING] = "warning", [SEVERITY_ERROR] = "error"};
@@ -33,7 +34,7 @@ void findings_add(struct findings *findings, enum severity severity, enum area a
             command_no_memory();
     }
     struct finding *finding = &findings->list[findings->count++];
-    *finding = (struct finding){severity, area, offset, NULL};
+    *finding = (struct finding){severity, area, findings->part, offset, NULL};
     va_list args;
     va_start(args, format);
     if (vasprintf(&finding->text, format, args) < 0)
@@ -92,14 +93,15 @@ static const char *found_text(const struct findings *findings, unsigned area, en
     return findings->areas[area].checked ? "ok" : "not checked";
 }
 
-static void print_finding(const struct finding *finding)
+static void print_finding(const struct findings *findings, const struct finding *finding)
 {
     printf("  %s%-7s%s  ", text_tone(severity_tones[finding->severity]), severity_names[finding->severity], text_end());
     const char *place = finding->offset != NO_OFFSET ? text_format(", offset %#" PRIx64, finding->offset) : "";
-    text_paragraph(text_format("%s%s: %s", area_names[finding->area], place, text_safe(finding->text)), 11);
+    const char *part = findings->part_count > 1 ? text_format("part %u, ", finding->part) : "";
+    text_paragraph(text_format("%s%s%s: %s", part, area_names[finding->area], place, text_safe(finding->text)), 11);
 }
 
-/* The worst first, then by area and place. */
+/* The worst first, then by area, part and place. */
 static int by_rank(const void *a, const void *b)
 {
     const struct finding *x = a, *y = b;
@@ -107,6 +109,8 @@ static int by_rank(const void *a, const void *b)
         return x->severity > y->severity ? -1 : 1;
     if (x->area != y->area)
         return x->area < y->area ? -1 : 1;
+    if (x->part != y->part)
+        return x->part < y->part ? -1 : 1;
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
@@ -132,7 +136,7 @@ void findings_print(const struct findings *findings)
         putchar('\n');
     sort(findings);
     for (size_t i = 0; i < findings->count; i++)
-        print_finding(&findings->list[i]);
+        print_finding(findings, &findings->list[i]);
     if (left_out != 0)
         printf("  ... %zu more (--all)\n", left_out);
 }
@@ -155,6 +159,7 @@ void findings_json(struct json_object *map, const struct findings *findings)
         struct json_object *entry = json_map_at(list);
         json_string(entry, "severity", severity_names[finding->severity]);
         json_string(entry, "area", area_names[finding->area]);
+        json_number(entry, "part", finding->part);
         if (finding->offset != NO_OFFSET)
             json_number(entry, "offset", finding->offset);
         json_string(entry, "text", finding->text);

@@ -22,6 +22,7 @@ enum area {
     AREA_TABLE,
     AREA_IMAGE,
     AREA_BLOCKS,
+    AREA_PARTS, /* that they belong together */
     AREA_COUNT
 };
 
@@ -31,7 +32,8 @@ enum area {
 struct finding {
     enum severity severity;
     enum area area;
-    uint64_t offset; /* in the file, or NO_OFFSET */
+    unsigned part;
+    uint64_t offset; /* in its file, or NO_OFFSET */
     char *text;
 };
 
@@ -39,6 +41,7 @@ struct findings {
     struct finding *list;
     size_t count, room;
     bool keep_all;
+    unsigned part, part_count;          /* the part that is being looked at: findings are of it */
     size_t by_severity[SEVERITY_COUNT]; /* also those that were not kept */
     struct {
         bool checked;

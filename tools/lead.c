@@ -16,17 +16,19 @@ static bool is_survivor(const struct span_view *span, uint64_t offset)
 struct lead lead_of(const struct snapshot *snapshot, pma_ptr pointer)
 {
     struct lead lead = {.offset = pointer & PMA_OFFSET_MASK};
-    const struct superblock *superblock = &snapshot->superblock;
-    if (pointer >> 48 != superblock->pointer_tag) {
+    lead.part = snapshot_part_at(snapshot, &lead.offset);
+    const struct superblock *superblock = &snapshot->files.part[lead.part].superblock;
+    if (pointer >> 48 != snapshot->superblock.pointer_tag) {
         lead.fault = "it has not the tag of this pool";
         return lead;
     }
-    uint64_t end = superblock->heap_offset + snapshot->stats.pages_total * PAGE_BYTES;
+    uint64_t end = superblock->heap_offset + snapshot->parts[lead.part].pages * PAGE_BYTES;
     if (lead.offset < superblock->heap_offset || lead.offset >= end) {
         lead.fault = "it leads outside the heap";
         return lead;
     }
-    const struct span_view *span = snapshot_span_at(snapshot, (lead.offset - superblock->heap_offset) / PAGE_BYTES);
+    const struct span_view *span =
+        snapshot_span_at(snapshot, lead.part, (lead.offset - superblock->heap_offset) / PAGE_BYTES);
     if (span == NULL || !span_view_holds_blocks(span)) {
         lead.fault = span == NULL ? "it leads into free pages" : "it leads into pages that hold no blocks";
         return lead;

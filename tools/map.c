@@ -128,23 +128,34 @@ static void print_row(const struct map *map, uint64_t first)
     printf("%s\n", text_end());
 }
 
-void map_print(const struct snapshot *snapshot)
+static void print_part(const struct snapshot *snapshot, unsigned number)
 {
+    const struct part_view *part = &snapshot->parts[number];
     struct map map;
-    measure(&map, snapshot->stats.pages_total);
+    measure(&map, part->pages);
     uint64_t cells = (map.pages + map.per_cell - 1) / map.per_cell;
     map.cells = command_memory(cells, sizeof *map.cells);
     measure_averages(&map, snapshot);
-    for (size_t i = 0; i < snapshot->span_count; i++)
-        add_span(&map, &snapshot->spans[i]);
-    if (snapshot->image.pages != 0)
-        add_span(&map, &snapshot->image);
+    for (size_t i = 0; i < part->span_count; i++)
+        add_span(&map, &snapshot->spans[part->first_span + i]);
+    if (part->image.pages != 0)
+        add_span(&map, &part->image);
+    if (snapshot->files.count > 1)
+        printf("%spart %u: %s\n", number != 0 ? "\n" : "", number, text_safe(snapshot->files.part[number].path));
     printf("  %s in %s pages; each character is %s %s (%s)\n\n", text_bytes(map.pages * PAGE_BYTES),
            text_count(map.pages), text_count(map.per_cell), map.per_cell == 1 ? "page" : "pages",
            text_bytes(map.per_cell * PAGE_BYTES));
     printf("  %10s\n", "PAGE");
     for (uint64_t first = 0; first < cells; first += map.per_row)
         print_row(&map, first);
+    free(map.average);
+    free(map.cells);
+}
+
+void map_print(const struct snapshot *snapshot)
+{
+    for (unsigned part = 0; part < snapshot->files.count; part++)
+        print_part(snapshot, part);
     bool known = snapshot->state == POOL_CLEAN || snapshot->state == POOL_NEEDS_RECOVERY;
     printf("\n  ");
     text_paragraph(". free   0-9 small blocks, tenths in use   L large blocks   i internal   ! bad", 2);
@@ -152,6 +163,4 @@ void map_print(const struct snapshot *snapshot)
         printf("  ");
         text_paragraph("Which blocks are in use is not known; the tenths are averages by type and size.", 2);
     }
-    free(map.average);
-    free(map.cells);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A drawing of the heap: one character for so many pages. */
+/* A drawing of the heap, part by part: one character for so many pages. */
 #ifndef TOOLS_MAP_H
 #define TOOLS_MAP_H
 

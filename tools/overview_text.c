@@ -76,7 +76,7 @@ static void print_state(const struct snapshot *snapshot)
     } else if (snapshot->replica_damaged) {
         remark(TONE_WARN, "One of the two superblocks is damaged; the next open for writing repairs it.");
     }
-    if (!snapshot->table_read)
+    if (!snapshot->tables_read)
         remark(TONE_BAD, "The span table could not be read to its end; pages behind are shown as free.");
     if (snapshot->bad_words != 0)
         remark(TONE_BAD, text_format("Words of the span table that cannot be read: %s. Their pages are shown as free.",
@@ -107,8 +107,9 @@ static void print_space(const struct overview *overview)
     const struct space *space = &overview->space;
     uint64_t heap = stats->pages_total * stats->page_bytes, used = heap - space->free_bytes;
     heading("space");
-    line("file", text_format("%s, of which %s are really stored", text_bytes(stats->file_bytes),
-                             text_bytes(stats->device_bytes)));
+    line(overview->snapshot.files.count > 1 ? "files" : "file",
+         text_format("%s, of which %s are really stored", text_bytes(stats->file_bytes),
+                     text_bytes(stats->device_bytes)));
     line("heap", text_format("%s in the file, may grow to %s, in pages of %s", text_bytes(heap),
                              text_bytes(stats->pages_capacity * stats->page_bytes), text_bytes(stats->page_bytes)));
     line("spans",
@@ -130,6 +131,31 @@ static void print_space(const struct overview *overview)
     if (space->growth_limited)
         line("growth",
              text_format("only by %s: the file system has no more", text_bytes(space->growth_pages * PAGE_BYTES)));
+}
+
+static void print_parts(const struct snapshot *snapshot)
+{
+    static const struct table_column columns[] = {
+        {"PART", TABLE_RIGHT}, {"NODE", TABLE_RIGHT},   {"HEAP", TABLE_RIGHT}, {"UP TO", TABLE_RIGHT},
+        {"FREE", TABLE_RIGHT}, {"STORED", TABLE_RIGHT}, {"FILE", 0},
+    };
+    if (snapshot->files.count == 1)
+        return;
+    struct libscols_table *table = table_new(columns, sizeof columns / sizeof *columns, 0);
+    for (unsigned i = 0; i < snapshot->files.count; i++) {
+        const struct part_view *part = &snapshot->parts[i];
+        const struct part_file *file = &snapshot->files.part[i];
+        const char *cells[] = {text_number(i),
+                               part->node >= 0 ? text_number((uint64_t)part->node) : "-",
+                               text_bytes(part->pages * PAGE_BYTES),
+                               text_bytes(file->superblock.capacity_pages * PAGE_BYTES),
+                               text_bytes(part->pages_free * PAGE_BYTES),
+                               text_bytes(part->device_bytes),
+                               text_safe(file->path)};
+        table_row(table, cells);
+    }
+    putchar('\n');
+    table_print(table);
 }
 
 /* Leaks of all types. */
@@ -337,15 +363,16 @@ void overview_print(const struct overview *overview, bool all)
     printf("%s%s%s\n", text_tone(TONE_BOLD), text_safe(snapshot->path), text_end());
     print_state(snapshot);
     if (!snapshot->has_superblock) {
-        line("file", text_bytes(snapshot->file_bytes));
+        line("file", text_bytes(snapshot->stats.file_bytes));
         return;
     }
     print_identity(snapshot);
     if (snapshot->stats.pages_capacity == 0) { /* its numbers do not fit each other */
-        line("file", text_bytes(snapshot->file_bytes));
+        line("file", text_bytes(snapshot->stats.file_bytes));
         return;
     }
     print_space(overview);
+    print_parts(snapshot);
     print_objects(snapshot);
     print_classes(&snapshot->stats, all);
     print_types(snapshot, all);

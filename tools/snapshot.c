@@ -2,11 +2,15 @@
 #include "snapshot.h"
 #include "command.h"
 #include "media/roots.h"
+#include "pm/error.h"
+#include "pm/topology.h"
 #include "replica.h"
 #include "text.h"
 #include <pmemalloc.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 void snapshot_add_span(struct snapshot *snapshot, const struct span_view *span)
@@ -22,9 +26,25 @@ void snapshot_add_span(struct snapshot *snapshot, const struct span_view *span)
 
 /* ---- looking things up ---- */
 
-const struct span_view *snapshot_span_at(const struct snapshot *snapshot, uint64_t page)
+bool snapshot_geometry_holds(const struct snapshot *snapshot, unsigned part)
 {
-    size_t low = 0, high = snapshot->span_count;
+    const struct part_file *file = &snapshot->files.part[part];
+    return file->there && file->has_superblock && replica_geometry_holds(&file->superblock);
+}
+
+unsigned snapshot_part_at(const struct snapshot *snapshot, uint64_t *offset)
+{
+    unsigned part = snapshot->files.count - 1;
+    while (part > 0 &&
+           (!snapshot->files.part[part].has_superblock || *offset < snapshot->files.part[part].superblock.slot_offset))
+        part--;
+    *offset -= part != 0 ? snapshot->files.part[part].superblock.slot_offset : 0;
+    return part;
+}
+
+const struct span_view *snapshot_span_at(const struct snapshot *snapshot, unsigned part, uint64_t page)
+{
+    size_t low = snapshot->parts[part].first_span, high = low + snapshot->parts[part].span_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         const struct span_view *span = &snapshot->spans[middle];
@@ -160,17 +180,20 @@ static void count_bins(struct snapshot *snapshot)
     }
 }
 
-static void count_pages(struct snapshot *snapshot)
+/* Returns the largest run of free pages. */
+static uint64_t count_pages(struct snapshot *snapshot, unsigned number)
 {
     struct pma_stats *stats = &snapshot->stats;
+    struct part_view *part = &snapshot->parts[number];
     uint64_t *const by_kind[] = {[SPAN_FREE] = &stats->pages_free,   [SPAN_SMALL] = &stats->pages_small,
                                  [SPAN_LARGE] = &stats->pages_large, [SPAN_INTERNAL] = &stats->pages_internal,
                                  [SPAN_BAD] = &stats->pages_bad,     [SPAN_MIXED] = &stats->pages_small};
     uint64_t end = 0, largest = 0;
-    for (size_t i = 0; i <= snapshot->span_count; i++) {
-        const struct span_view *span = i < snapshot->span_count ? &snapshot->spans[i] : NULL;
-        uint64_t run = (span != NULL ? span->page : stats->pages_total) - end;
+    for (size_t i = 0; i <= part->span_count; i++) {
+        const struct span_view *span = i < part->span_count ? &snapshot->spans[part->first_span + i] : NULL;
+        uint64_t run = (span != NULL ? span->page : part->pages) - end;
         stats->pages_free += run;
+        part->pages_free += run;
         largest = run > largest ? run : largest;
         if (span == NULL)
             break;
@@ -179,7 +202,28 @@ static void count_pages(struct snapshot *snapshot)
         stats->classes[span->size_class].spans += span_view_holds_blocks(span);
         stats->classes[span->size_class].pages += span_view_holds_blocks(span) ? span->pages : 0;
     }
-    stats->largest_free_run = largest * PAGE_BYTES;
+    return largest;
+}
+
+static void count_parts(struct snapshot *snapshot)
+{
+    struct pma_stats *stats = &snapshot->stats;
+    size_t first = 0;
+    for (unsigned i = 0; i < snapshot->files.count; i++) {
+        const struct superblock *superblock = &snapshot->files.part[i].superblock;
+        struct part_view *part = &snapshot->parts[i];
+        part->first_span = first;
+        while (first < snapshot->span_count && snapshot->spans[first].part == i)
+            first++;
+        part->span_count = first - part->first_span;
+        part->pages = snapshot_geometry_holds(snapshot, i) ? superblock->heap_pages : 0;
+        stats->pages_total += part->pages;
+        stats->pages_capacity += part->pages != 0 ? superblock->capacity_pages : 0;
+        stats->file_bytes += part->file_bytes;
+        stats->device_bytes += part->device_bytes;
+        uint64_t largest = count_pages(snapshot, i) * PAGE_BYTES;
+        stats->largest_free_run = largest > stats->largest_free_run ? largest : stats->largest_free_run;
+    }
 }
 
 void snapshot_count(struct snapshot *snapshot)
@@ -192,15 +236,9 @@ void snapshot_count(struct snapshot *snapshot)
     for (uint32_t type = PMA_TYPE_FIRST; type < stats->type_count; type++)
         memcpy(stats->types[type].name, snapshot->types.layouts[type].name, sizeof stats->types[type].name);
     stats->page_bytes = PAGE_BYTES;
-    if (snapshot->has_superblock && replica_geometry_holds(&snapshot->superblock)) {
-        stats->pages_total = snapshot->superblock.heap_pages;
-        stats->pages_capacity = snapshot->superblock.capacity_pages;
-    }
-    stats->file_bytes = snapshot->file_bytes;
-    stats->device_bytes = snapshot->device_bytes;
     for (unsigned class = 1; class < PMA_CLASS_COUNT; class ++)
         stats->classes[class].block_bytes = size_classes[class].bytes;
-    count_pages(snapshot);
+    count_parts(snapshot);
     count_bins(snapshot);
     for (unsigned i = 0; i < PMA_ROOT_MAX; i++)
         stats->root_count += roots_table(snapshot->metadata)[i].target != 0;
@@ -208,20 +246,26 @@ void snapshot_count(struct snapshot *snapshot)
 
 /* ---- taking one ---- */
 
-static void measure(struct snapshot *snapshot, const struct mapping *file)
+static void measure(struct part_view *part, const struct part_file *file)
 {
     struct statvfs system;
-    mapping_size(file, &snapshot->file_bytes);
-    snapshot->device_bytes = mapping_storage(file);
-    snapshot->device_left = fstatvfs(file->fd, &system) == 0 ? system.f_bavail * system.f_frsize : UINT64_MAX;
+    struct stat status;
+    mapping_size(&file->mapping, &part->file_bytes);
+    part->device_bytes = mapping_storage(&file->mapping);
+    part->device_left = UINT64_MAX;
+    if (fstatvfs(file->mapping.fd, &system) == 0)
+        part->device_left = system.f_bavail * system.f_frsize;
+    if (fstat(file->mapping.fd, &status) == 0)
+        part->device = status.st_dev;
+    part->node = file->has_superblock && file->superblock.node != 0 ? (int)file->superblock.node - 1
+                                                                    : topology_node_of_file(file->mapping.fd);
 }
 
-static void remember_error(struct snapshot *snapshot, int error)
+static void remember_error(struct snapshot *snapshot, int error, const char *detail)
 {
-    if (error == 0)
-        return;
     snapshot->error = error;
-    memcpy(snapshot->detail, pma_error_detail(), strlen(pma_error_detail()) + 1);
+    if (error != 0)
+        snprintf(snapshot->detail, sizeof snapshot->detail, "%s", detail);
 }
 
 /* What is left to see of a pool after these errors is worth showing. */
@@ -230,8 +274,8 @@ static bool is_damage(int error)
     return error == PMA_ECORRUPT || error == PMA_ETRUNCATED;
 }
 
-/* Opens the file, locked if that can be, which tells whether the pool is in use. */
-static int begin(struct snapshot *snapshot, const char *path, struct mapping *file)
+/* Opens the files, locked if that can be, which tells whether the pool is in use. */
+static int begin(struct snapshot *snapshot, const char *path)
 {
     memset(snapshot, 0, sizeof *snapshot);
     snapshot->path = path;
@@ -239,65 +283,88 @@ static int begin(struct snapshot *snapshot, const char *path, struct mapping *fi
     if (snapshot->metadata == NULL)
         command_no_memory();
     memset(snapshot->metadata, 0, TABLE_OFFSET);
-    int error = mapping_open(file, path, true);
-    if (error == PMA_EBUSY) {
+    int error = part_files_open(&snapshot->files, path, false);
+    if (error == 0 && part_files_in_use(&snapshot->files))
         snapshot->state = POOL_IN_USE;
-        error = mapping_watch(file, path);
-    }
-    if (error == 0)
-        measure(snapshot, file);
+    for (unsigned part = 0; part < snapshot->files.count; part++)
+        if (snapshot->files.part[part].there)
+            measure(&snapshot->parts[part], &snapshot->files.part[part]);
     return error;
 }
 
-static int read_file(struct snapshot *snapshot, const struct mapping *file)
+static int read_files(struct snapshot *snapshot)
 {
-    int error = snapshot_from_file(snapshot, file);
+    int error = snapshot_from_files(snapshot);
     if (error != 0 && !is_damage(error))
         return error;
-    remember_error(snapshot, error);
+    remember_error(snapshot, error, pma_error_detail());
+    const struct part_file *first = &snapshot->files.part[0];
     if (snapshot->state == POOL_IN_USE)
-        holder_find(&snapshot->holder, file->fd, live_page(snapshot->metadata)->head.owner_pid);
+        holder_find(&snapshot->holder, snapshot->files.part[snapshot->files.given].mapping.fd,
+                    live_page(snapshot->metadata)->head.owner_pid);
     else
-        snapshot->state = error != 0                                  ? POOL_DAMAGED
-                          : snapshot->superblock.state == STATE_CLEAN ? POOL_CLEAN
-                                                                      : POOL_NEEDS_RECOVERY;
+        snapshot->state = error != 0 || !first->there              ? POOL_DAMAGED
+                          : first->superblock.state == STATE_CLEAN ? POOL_CLEAN
+                                                                   : POOL_NEEDS_RECOVERY;
     return 0;
 }
 
-static int open_heap(struct snapshot *snapshot, const struct mapping *file, bool with_leaks)
+static int open_heap(struct snapshot *snapshot, bool with_leaks)
 {
     int error = snapshot_from_heap(snapshot, with_leaks);
     snapshot->state = snapshot->report.recovered ? POOL_NEEDS_RECOVERY : POOL_CLEAN;
     if (!is_damage(error))
         return error;
-    remember_error(snapshot, error);
-    snapshot_from_file(snapshot, file); /* a worse error cannot come of it: the lock is held */
+    remember_error(snapshot, error, pma_error_detail());
+    snapshot_from_files(snapshot); /* a worse error cannot come of it: the lock is held */
     snapshot->state = POOL_DAMAGED;
     return 0;
+}
+
+static void settle(struct snapshot *snapshot)
+{
+    const struct part_files *files = &snapshot->files;
+    snapshot->has_superblock = files->part[0].there && files->part[0].has_superblock;
+    snapshot->superblock = files->part[0].superblock;
+    snapshot->tables_read = true;
+    for (unsigned part = 0; part < files->count; part++) {
+        snapshot->replica_damaged |= files->part[part].replica_damaged;
+        snapshot->tables_read &= snapshot->parts[part].table_read;
+        snapshot->bad_words += snapshot->parts[part].bad_words;
+    }
+    types_load(&snapshot->types, snapshot->metadata); /* of a damaged table what comes before the damage */
+    snapshot_count(snapshot);
 }
 
 /* FAILED with the message, or the figures and 0. */
 static int end(struct snapshot *snapshot, int error)
 {
-    if (error != 0) {
-        command_say("%s", text_safe(pma_error_detail()));
-        snapshot_free(snapshot);
-        return FAILED;
+    if (error == 0) {
+        settle(snapshot);
+        return 0;
     }
-    types_load(&snapshot->types, snapshot->metadata); /* of a damaged table what comes before the damage */
-    snapshot_count(snapshot);
-    return 0;
+    command_say("%s", text_safe(pma_error_detail()));
+    snapshot_free(snapshot);
+    return FAILED;
+}
+
+static int say_missing(const struct snapshot *snapshot)
+{
+    const struct part_file *missing = part_files_missing(&snapshot->files);
+    if (missing == NULL)
+        return 0;
+    return pm_fail(PMA_EPART, "part %u of the pool of %s is missing; it was last at \"%s\" (%s)",
+                   (unsigned)(missing - snapshot->files.part), snapshot->path,
+                   missing->path != NULL ? missing->path : "", missing->fault);
 }
 
 static int take(struct snapshot *snapshot, const char *path, bool with_leaks)
 {
-    struct mapping file;
-    int error = begin(snapshot, path, &file);
-    if (error == 0) {
-        error = snapshot->state == POOL_IN_USE ? read_file(snapshot, &file) : open_heap(snapshot, &file, with_leaks);
-        mapping_close(&file);
-    }
-    return end(snapshot, error);
+    int error = begin(snapshot, path);
+    if (error == 0)
+        error = snapshot->state == POOL_IN_USE ? read_files(snapshot) : open_heap(snapshot, with_leaks);
+    part_files_close(&snapshot->files);
+    return end(snapshot, error != 0 ? error : say_missing(snapshot));
 }
 
 int snapshot_take(struct snapshot *snapshot, const char *path)
@@ -310,16 +377,15 @@ int snapshot_take_with_leaks(struct snapshot *snapshot, const char *path)
     return take(snapshot, path, true);
 }
 
-int snapshot_of_file(struct snapshot *snapshot, const char *path, struct mapping *file)
+int snapshot_of_files(struct snapshot *snapshot, const char *path)
 {
-    int error = begin(snapshot, path, file);
-    if (error == 0 && (error = read_file(snapshot, file)) != 0)
-        mapping_close(file);
-    return end(snapshot, error);
+    int error = begin(snapshot, path);
+    return end(snapshot, error != 0 ? error : read_files(snapshot));
 }
 
 void snapshot_free(struct snapshot *snapshot)
 {
+    part_files_free(&snapshot->files);
     types_free(&snapshot->types);
     free(snapshot->stats.types);
     free(snapshot->leaks);

@@ -16,23 +16,37 @@
 
 #include "heap/heap.h"
 #include "holder.h"
+#include "part_files.h"
 
 enum pool_state { POOL_CLEAN, POOL_NEEDS_RECOVERY, POOL_IN_USE, POOL_DAMAGED };
 
 #define USED_UNKNOWN UINT32_MAX
 
 struct span_view {
-    uint32_t page, pages;
-    uint32_t used; /* blocks in use, or USED_UNKNOWN */
+    uint32_t page, pages; /* in the part */
+    uint32_t used;        /* blocks in use, or USED_UNKNOWN */
     pma_type_id type;
-    uint8_t kind, size_class;
+    uint8_t kind, size_class, part;
     struct mixed_record
-        *record;      /* of a mixed span: which blocks of an older class survive; NULL: unreadable, or none */
-    uint32_t covered; /* blocks that there is no room for, because of them; as far as the bitmaps were read */
+        *record;      /* of a mixed span: which blocks of the older class survive; NULL: unreadable, or none */
+    uint32_t covered; /* blocks that there is no room for, because of them; as far as that was read */
 };
 
 struct leak {
     uint64_t objects, bytes;
+};
+
+/* Beside what its file says (struct part_file). */
+struct part_view {
+    size_t first_span, span_count; /* in the snapshot's spans */
+    size_t bad_words;              /* of the span table; skipped */
+    bool table_read;               /* all of it, but for those */
+    struct span_view image;        /* the shutdown image; pages 0: none */
+    int node;                      /* -1: unknown */
+    uint64_t pages, pages_free;    /* 0 if the superblock's numbers do not fit each other */
+    uint64_t file_bytes, device_bytes;
+    uint64_t device_left; /* what the file system has left for growth */
+    dev_t device;         /* two parts may share one */
 };
 
 struct snapshot {
@@ -42,31 +56,32 @@ struct snapshot {
     char detail[400];
     struct holder holder; /* POOL_IN_USE */
 
-    bool has_superblock; /* false: both replicas are unusable, and only the file's size is known */
-    bool replica_damaged;
-    struct superblock superblock;
+    struct part_files files; /* closed, but for who asked for the files */
+    struct part_view parts[PART_MAX];
+
+    bool has_superblock;  /* of part 0; false: both replicas are unusable, and only the files' sizes are known */
+    bool replica_damaged; /* of any part */
+    struct superblock superblock;  /* of part 0 */
     struct pma_open_report report; /* CLEAN, NEEDS_RECOVERY */
 
-    char *metadata; /* the file up to TABLE_OFFSET; after recovery where there was one; never NULL */
+    char *metadata; /* of part 0 up to TABLE_OFFSET; after recovery where there was one; never NULL */
     struct types types;
-    struct span_view *spans; /* ascending, without the shutdown image */
+    struct span_view *spans; /* part by part, ascending, without the shutdown images */
     size_t span_count, span_room;
-    size_t bad_words;       /* of the span table; skipped */
-    bool table_read;        /* all of it, but for those */
-    struct span_view image; /* the shutdown image; pages 0: none */
+    size_t bad_words; /* of all span tables */
+    bool tables_read; /* all of them */
 
-    uint64_t file_bytes, device_bytes;
-    uint64_t device_left; /* what the file system has left for growth */
-    struct pma_stats stats;
+    struct pma_stats stats; /* of the whole pool */
     struct leak *leaks; /* by type: in use, and no root leads there; NULL if that was not asked, or cannot be known */
 };
 
-/* 0, or FAILED with a message on stderr (no such file, no pool, no rights). */
+/* 0, or FAILED with a message on stderr (no such file, no pool, no rights, a part is missing). */
 int snapshot_take(struct snapshot *snapshot, const char *path);
 /* Looks for leaks as well, which takes as long as a recovery. */
 int snapshot_take_with_leaks(struct snapshot *snapshot, const char *path);
-/* Only reads the file, whatever its state; it stays open, and locked if it was not in use. Then nothing has been repaired. */
-int snapshot_of_file(struct snapshot *snapshot, const char *path, struct mapping *file);
+/* Only reads the files, whatever their state, also if some are missing; they stay open until part_files_close, and locked if they
+ * were not in use. Then nothing has been repaired. */
+int snapshot_of_files(struct snapshot *snapshot, const char *path);
 void snapshot_free(struct snapshot *snapshot);
 
 /* On stderr, for commands that show a part only: that the figures are live, or of a recovery in memory, or incomplete. */
@@ -76,8 +91,11 @@ const char *snapshot_state_text(const struct snapshot *snapshot);
 
 /* From the live page: what a bin has in use. */
 uint64_t snapshot_bin_inuse(const struct snapshot *snapshot, pma_type_id type, unsigned size_class);
-/* The span that holds the heap page, or NULL. */
-const struct span_view *snapshot_span_at(const struct snapshot *snapshot, uint64_t page);
+/* The span that holds the part's page, or NULL. */
+const struct span_view *snapshot_span_at(const struct snapshot *snapshot, unsigned part, uint64_t page);
+/* The part that an offset in the pool's address range lies in, as far as their superblocks are known; *offset is then in its file. */
+unsigned snapshot_part_at(const struct snapshot *snapshot, uint64_t *offset);
+bool snapshot_geometry_holds(const struct snapshot *snapshot, unsigned part);
 uint64_t span_view_blocks(const struct span_view *span);
 uint64_t span_view_block_bytes(const struct span_view *span);
 bool span_view_holds_blocks(const struct span_view *span);
@@ -95,8 +113,8 @@ size_t snapshot_record_bytes(unsigned size_class);
 void snapshot_add_span(struct snapshot *snapshot, const struct span_view *span);
 /* Opens the pool read-only and copies it. The error of pma_open. */
 int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks);
-/* Reads what can be read from an open file. The error of superblock_choose. */
-int snapshot_from_file(struct snapshot *snapshot, const struct mapping *file);
+/* Reads what can be read from the open files. The error of superblock_choose for the first that has one. */
+int snapshot_from_files(struct snapshot *snapshot);
 /* Fills in stats from the other fields. */
 void snapshot_count(struct snapshot *snapshot);
 

@@ -6,7 +6,7 @@
 #include "command.h"
 #include "media/format.h"
 #include "media/roots.h"
-#include "replica.h"
+#include "pm/error.h"
 #include "snapshot.h"
 #include <stdlib.h>
 #include <string.h>
@@ -18,43 +18,30 @@
 
 static void read_metadata(struct snapshot *snapshot, const struct mapping *file)
 {
-    mapping_size(file, &snapshot->file_bytes);
-    uint64_t bytes = snapshot->file_bytes < TABLE_OFFSET ? snapshot->file_bytes : TABLE_OFFSET;
+    mapping_size(file, &snapshot->parts[0].file_bytes);
+    uint64_t bytes = snapshot->parts[0].file_bytes < TABLE_OFFSET ? snapshot->parts[0].file_bytes : TABLE_OFFSET;
     memset(snapshot->metadata, 0, TABLE_OFFSET);
     mapping_read(file, snapshot->metadata, bytes, 0);
 }
 
-/* What a superblock says that no program would accept is shown all the same. */
-static void take_any_superblock(struct snapshot *snapshot)
+static bool plausible(const struct superblock *superblock, uint64_t page, const struct span_view *span)
 {
-    struct replica replicas[2];
-    for (unsigned i = 0; i < 2; i++)
-        replica_judge(&replicas[i], snapshot->metadata, i, snapshot->path);
-    const struct replica *better = replica_better(replicas);
-    if (better == NULL)
-        return;
-    snapshot->superblock = better->superblock;
-    snapshot->has_superblock = true;
-    snapshot->replica_damaged = !replicas[0].valid || !replicas[1].valid;
-}
-
-static bool plausible(const struct snapshot *snapshot, uint64_t page, const struct span_view *span)
-{
-    return span->pages <= snapshot->superblock.heap_pages - page &&
+    return span->pages <= superblock->heap_pages - page &&
            (!span_view_is_small(span) || span->pages == size_classes[span->size_class].pages);
 }
 
 /* As it is at this moment, if it looks like one. */
-static struct mixed_record *read_record(const struct snapshot *snapshot, const struct mapping *file,
-                                        const struct span_word *word, uint64_t page)
+static struct mixed_record *read_record(const struct snapshot *snapshot, unsigned part, const struct span_word *word,
+                                        uint64_t page)
 {
-    struct mixed_record head, *record = NULL;
-    uint64_t offset = snapshot->superblock.heap_offset + page * PAGE_BYTES + word->record;
+    const struct mapping *file = &snapshot->files.part[part].mapping;
+    struct mixed_record head;
+    uint64_t offset = snapshot->files.part[part].superblock.heap_offset + page * PAGE_BYTES + word->record;
     if (mapping_read(file, &head, sizeof head, offset) != 0 || head.magic != MIXED_MAGIC ||
         head.size_class >= SIZE_CLASS_COUNT)
         return NULL;
     size_t bytes = snapshot_record_bytes(head.size_class);
-    record = command_memory(1, bytes);
+    struct mixed_record *record = command_memory(1, bytes);
     if (mapping_read(file, record, bytes, offset) == 0 && record->size_class == head.size_class)
         return record;
     free(record);
@@ -62,7 +49,7 @@ static struct mixed_record *read_record(const struct snapshot *snapshot, const s
 }
 
 /* The pages that the word at `page` covers: 1 if no span begins there. */
-static uint64_t read_word(struct snapshot *snapshot, const struct mapping *file, uint64_t page, uint64_t word)
+static uint64_t read_word(struct snapshot *snapshot, unsigned part, uint64_t page, uint64_t word)
 {
     struct span_word unpacked;
     if (word == 0)
@@ -73,51 +60,59 @@ static uint64_t read_word(struct snapshot *snapshot, const struct mapping *file,
                                  .used = USED_UNKNOWN,
                                  .type = unpacked.type,
                                  .kind = (uint8_t)unpacked.kind,
-                                 .size_class = (uint8_t)unpacked.size_class};
-        if (plausible(snapshot, page, &span)) {
+                                 .size_class = (uint8_t)unpacked.size_class,
+                                 .part = (uint8_t)part};
+        if (plausible(&snapshot->files.part[part].superblock, page, &span)) {
             if (span.kind == SPAN_MIXED)
-                span.record = read_record(snapshot, file, &unpacked, page);
+                span.record = read_record(snapshot, part, &unpacked, page);
             snapshot_add_span(snapshot, &span);
             return span.pages;
         }
     }
-    snapshot->bad_words++;
+    snapshot->parts[part].bad_words++;
     return 1;
 }
 
-static void read_table(struct snapshot *snapshot, const struct mapping *file)
+static void read_table(struct snapshot *snapshot, unsigned part)
 {
-    uint64_t end = snapshot->superblock.heap_pages;
+    uint64_t end = snapshot->files.part[part].superblock.heap_pages;
     uint64_t *words = command_memory(CHUNK_WORDS, sizeof *words);
     uint64_t page = 0;
     while (page < end) {
         uint64_t first = page, count = end - page < CHUNK_WORDS ? end - page : CHUNK_WORDS;
-        if (mapping_read(file, words, count * sizeof *words, TABLE_OFFSET + page * sizeof *words) != 0)
+        if (mapping_read(&snapshot->files.part[part].mapping, words, count * sizeof *words,
+                         TABLE_OFFSET + page * sizeof *words) != 0)
             break;
         while (page < first + count)
-            page += read_word(snapshot, file, page, words[page - first]);
+            page += read_word(snapshot, part, page, words[page - first]);
     }
-    snapshot->table_read = page >= end;
+    snapshot->parts[part].table_read = page >= end;
     free(words);
 }
 
-int snapshot_from_file(struct snapshot *snapshot, const struct mapping *file)
+/* Part 0 has the tables of the whole pool. */
+static void read_first(struct snapshot *snapshot)
 {
-    int error = 0;
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        read_metadata(snapshot, file);
-        error = superblock_choose(snapshot->metadata, snapshot->file_bytes, snapshot->path, &snapshot->superblock,
-                                  &snapshot->replica_damaged);
-        if (snapshot->state != POOL_IN_USE)
-            break;
-        if (error == 0 && !snapshot->replica_damaged && roots_check(snapshot->metadata) == 0)
+    struct part_file *file = &snapshot->files.part[0];
+    for (int attempt = 0; attempt < ATTEMPTS && file->there; attempt++) {
+        part_file_read(file);
+        read_metadata(snapshot, &file->mapping);
+        if (snapshot->state != POOL_IN_USE || roots_check(snapshot->metadata) == 0)
             break;
         nanosleep(&(struct timespec){0, PAUSE_NS}, NULL);
     }
-    snapshot->has_superblock = error == 0;
-    if (error != 0)
-        take_any_superblock(snapshot);
-    if (snapshot->has_superblock && replica_geometry_holds(&snapshot->superblock))
-        read_table(snapshot, file);
-    return error;
+}
+
+int snapshot_from_files(struct snapshot *snapshot)
+{
+    const struct part_file *wrong = NULL;
+    read_first(snapshot);
+    for (unsigned part = 0; part < snapshot->files.count; part++) {
+        const struct part_file *file = &snapshot->files.part[part];
+        if (wrong == NULL && file->error != 0)
+            wrong = file;
+        if (snapshot_geometry_holds(snapshot, part))
+            read_table(snapshot, part);
+    }
+    return wrong != NULL ? pm_fail(wrong->error, "%s", wrong->detail) : 0;
 }

@@ -27,26 +27,30 @@ static void copy_spans(struct snapshot *snapshot, const struct heap *heap)
 {
     uint32_t page = 0;
     for (struct span *span; (span = span_next(heap, &page)) != NULL;) {
-        struct span_view view = {.page = span->page,
+        unsigned part = heap_part_of_page(heap, span->page);
+        struct span_view view = {.page = span->page - heap->parts[part].first_page,
                                  .pages = span->pages,
+                                 .used = span_in_use(heap, span),
                                  .type = span->type,
                                  .kind = span->kind,
-                                 .size_class = span->size_class};
+                                 .size_class = span->size_class,
+                                 .part = (uint8_t)part};
         copy_record(&view, heap, span);
-        view.used = span_in_use(heap, span);
         snapshot_add_span(snapshot, &view);
     }
 }
 
 /* Its span is dissolved in any open pool, this one included. */
-static void note_image(struct snapshot *snapshot)
+static void note_image(struct snapshot *snapshot, unsigned part)
 {
-    const struct superblock *superblock = &snapshot->superblock;
-    if (superblock->state != STATE_CLEAN || superblock->image_bytes == 0)
+    const struct superblock *superblock = &snapshot->files.part[part].superblock;
+    if (snapshot->files.part[0].superblock.state != STATE_CLEAN || superblock->image_bytes == 0)
         return;
-    snapshot->image = (struct span_view){.page = (uint32_t)superblock->image_page,
-                                         .pages = (uint32_t)((superblock->image_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT),
-                                         .kind = SPAN_INTERNAL};
+    snapshot->parts[part].image =
+        (struct span_view){.page = (uint32_t)superblock->image_page,
+                           .pages = (uint32_t)((superblock->image_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT),
+                           .kind = SPAN_INTERNAL,
+                           .part = (uint8_t)part};
 }
 
 int view_open(const char *path, unsigned flags, pma_pool **pool)
@@ -90,13 +94,15 @@ int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks)
     /* Its figures have been settled by opening; the magic is written only by an opener that may. */
     ((struct live_page *)(void *)(snapshot->metadata + LIVE_OFFSET))->head.magic = LIVE_MAGIC;
     snapshot->report = pool->report;
-    snapshot->superblock = heap->parts[0].superblock;
-    snapshot->superblock.recoveries -= snapshot->report.recovered != 0; /* that one is not in the file */
-    snapshot->has_superblock = true;
     snapshot->replica_damaged = pool->report.replica_repaired;
-    snapshot->table_read = true;
+    for (unsigned part = 0; part < heap_parts(heap); part++) {
+        snapshot->files.part[part].superblock = heap->parts[part].superblock;
+        snapshot->parts[part].table_read = true;
+        snapshot->parts[part].node = heap->parts[part].node;
+        note_image(snapshot, part);
+    }
+    snapshot->files.part[0].superblock.recoveries -= snapshot->report.recovered != 0; /* that one is not in the file */
     copy_spans(snapshot, heap);
-    note_image(snapshot);
     if (with_leaks)
         find_leaks(snapshot, heap);
     return pma_close(pool);

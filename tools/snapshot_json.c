@@ -28,6 +28,36 @@ void snapshot_json_report(struct json_object *map, const struct pma_open_report 
     json_number(map, "nanoseconds_sweep", report->nanoseconds_sweep);
 }
 
+void snapshot_json_parts(struct json_object *map, const struct snapshot *snapshot)
+{
+    struct json_object *list = json_list_in(map, "parts");
+    for (unsigned i = 0; i < snapshot->files.count; i++) {
+        const struct part_file *file = &snapshot->files.part[i];
+        const struct part_view *part = &snapshot->parts[i];
+        struct json_object *entry = json_map_at(list);
+        json_number(entry, "part", i);
+        json_string(entry, "path", file->path);
+        json_string(entry, "missing", file->fault);
+        if (!file->there)
+            continue;
+        if (part->node >= 0)
+            json_number(entry, "node", (uint64_t)part->node);
+        else
+            json_string(entry, "node", NULL);
+        json_number(entry, "file_bytes", part->file_bytes);
+        json_number(entry, "device_bytes", part->device_bytes);
+        if (part->pages == 0)
+            continue;
+        json_uuid(entry, "uuid", file->superblock.part_uuid);
+        json_number(entry, "generation", file->superblock.generation);
+        json_number(entry, "slot_offset", file->superblock.slot_offset);
+        json_number(entry, "heap_offset", file->superblock.heap_offset);
+        json_number(entry, "pages", part->pages);
+        json_number(entry, "pages_capacity", file->superblock.capacity_pages);
+        json_number(entry, "pages_free", part->pages_free);
+    }
+}
+
 struct json_object *snapshot_json(const struct snapshot *snapshot)
 {
     struct json_object *map = json_map();
@@ -45,6 +75,7 @@ struct json_object *snapshot_json(const struct snapshot *snapshot)
     }
     if (snapshot->state == POOL_NEEDS_RECOVERY)
         snapshot_json_report(json_map_in(map, "recovery_would"), &snapshot->report);
+    snapshot_json_parts(map, snapshot);
     return map;
 }
 
@@ -55,6 +86,7 @@ static void add_root(struct json_object *root, const struct snapshot *snapshot, 
     struct lead lead = lead_of(snapshot, slot->target);
     json_string(root, "name", name);
     json_number(root, "pointer", slot->target);
+    json_number(root, "part", lead.part);
     json_number(root, "offset", lead.offset);
     json_string(root, "fault", lead.fault);
     if (lead.fault != NULL)

@@ -6,8 +6,9 @@
 #include "json.h"
 #include "snapshot.h"
 
-/* file, state, and where there is one: holder, error, recovery. */
+/* file, state, parts, and where there is one: holder, error, recovery. */
 struct json_object *snapshot_json(const struct snapshot *snapshot);
+void snapshot_json_parts(struct json_object *map, const struct snapshot *snapshot);
 void snapshot_json_report(struct json_object *map, const struct pma_open_report *report);
 void snapshot_json_roots(struct json_object *map, const struct snapshot *snapshot);
 /* The name as it is stored: without parentheses, null for none. */

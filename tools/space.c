@@ -1,32 +1,52 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "space.h"
 
-/* The next run of pages in no span: begin with *index = 0 and an empty run. The last one ends the heap, and may be empty. */
+/* The next run of pages in no span: begin with all zero. The last one of a part ends its heap, and may be empty. */
 struct run {
+    unsigned part;
+    size_t index; /* of the span behind it, in the part */
     uint64_t page, pages;
+    bool last, begun;
 };
 
-static bool next_run(const struct snapshot *snapshot, size_t *index, struct run *run)
+static bool next_run(const struct snapshot *snapshot, struct run *run)
 {
-    size_t i = *index;
-    if (i > snapshot->span_count)
+    if (run->last) {
+        run->part++;
+        run->begun = false;
+    }
+    if (run->part >= snapshot->files.count)
         return false;
-    const struct span_view *before = i > 0 ? &snapshot->spans[i - 1] : NULL;
-    run->page = before != NULL ? (uint64_t)before->page + before->pages : 0;
-    run->pages = (i < snapshot->span_count ? snapshot->spans[i].page : snapshot->stats.pages_total) - run->page;
-    ++*index;
+    const struct part_view *part = &snapshot->parts[run->part];
+    run->index = run->begun ? run->index + 1 : 0;
+    run->begun = true;
+    run->last = run->index == part->span_count;
+    size_t span = part->first_span + run->index; /* behind the run, unless it is the last */
+    run->page = run->index > 0 ? (uint64_t)snapshot->spans[span - 1].page + snapshot->spans[span - 1].pages : 0;
+    run->pages = (run->last ? part->pages : snapshot->spans[span].page) - run->page;
     return true;
+}
+
+/* What parts before this one may take of the device that they share is not there for it. */
+static uint64_t device_left(const struct snapshot *snapshot, const struct space *space, unsigned part)
+{
+    uint64_t left = snapshot->parts[part].device_left / PAGE_BYTES;
+    for (unsigned i = 0; i < part; i++)
+        if (snapshot->parts[i].device == snapshot->parts[part].device)
+            left -= space->growth_by_part[i] < left ? space->growth_by_part[i] : left;
+    return left;
 }
 
 static void measure_growth(const struct snapshot *snapshot, struct space *space)
 {
-    const struct pma_stats *stats = &snapshot->stats;
-    uint64_t left = snapshot->device_left / PAGE_BYTES;
-    if (stats->pages_capacity > stats->pages_total)
-        space->growth_pages = stats->pages_capacity - stats->pages_total;
-    if (space->growth_pages > left) {
-        space->growth_pages = left;
-        space->growth_limited = true;
+    for (unsigned i = 0; i < snapshot->files.count; i++) {
+        const struct part_view *part = &snapshot->parts[i];
+        uint64_t capacity = part->pages != 0 ? snapshot->files.part[i].superblock.capacity_pages : 0;
+        uint64_t wanted = capacity > part->pages ? capacity - part->pages : 0;
+        uint64_t left = device_left(snapshot, space, i);
+        space->growth_by_part[i] = wanted < left ? wanted : left;
+        space->growth_pages += space->growth_by_part[i];
+        space->growth_limited |= wanted > left;
     }
 }
 
@@ -34,8 +54,8 @@ void space_measure(const struct snapshot *snapshot, struct space *space)
 {
     const struct pma_stats *stats = &snapshot->stats;
     *space = (struct space){.free_bytes = stats->pages_free * PAGE_BYTES, .largest_run = stats->largest_free_run};
-    struct run run;
-    for (size_t index = 0; next_run(snapshot, &index, &run);)
+    struct run run = {0};
+    while (next_run(snapshot, &run))
         space->free_runs += run.pages != 0;
     if (space->free_bytes != 0)
         space->external = 1 - (double)space->largest_run / (double)space->free_bytes;
@@ -65,16 +85,16 @@ void space_fit(const struct snapshot *snapshot, const struct space *space, struc
     unsigned size_class = fit->bytes <= SIZE_CLASS_MAX_BYTES ? size_class_of(fit->bytes) : 0;
     uint64_t pages = size_class != 0 ? size_classes[size_class].pages : (fit->bytes + PAGE_BYTES - 1) / PAGE_BYTES;
     uint64_t blocks = size_class != 0 ? size_classes[size_class].blocks : 1;
-    uint64_t limit = snapshot->stats.pages_capacity, in_pages = 0, with_growth = 0;
+    uint64_t in_pages = 0, with_growth = 0;
     fit->block_bytes = size_class != 0 ? size_classes[size_class].bytes : pages * PAGE_BYTES;
     fit->in_spans = size_class != 0 ? free_in_spans(snapshot, fit->type, size_class) : 0;
-    struct run run;
-    for (size_t index = 0; next_run(snapshot, &index, &run);) {
-        if (run.page + run.pages > limit) /* only a shutdown image may lie beyond the capacity */
-            run.pages = run.page < limit ? limit - run.page : 0;
-        bool last = index > snapshot->span_count;
-        in_pages += run.pages / pages * blocks;
-        with_growth += (run.pages + (last ? space->growth_pages : 0)) / pages * blocks;
+    struct run run = {0};
+    while (next_run(snapshot, &run)) {
+        uint64_t limit = snapshot->files.part[run.part].superblock.capacity_pages, here = run.pages;
+        if (run.page + here > limit) /* only a shutdown image may lie beyond the capacity */
+            here = run.page < limit ? limit - run.page : 0;
+        in_pages += here / pages * blocks;
+        with_growth += (here + (run.last ? space->growth_by_part[run.part] : 0)) / pages * blocks;
     }
     fit->in_pages = in_pages;
     fit->by_growth = with_growth - in_pages;

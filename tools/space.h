@@ -11,8 +11,9 @@ struct space {
     uint64_t idle_bytes;   /* of these, in no block in use */
     double external;       /* 1 - largest / free: how much of the free space the largest run is not */
     double idle;           /* idle / span */
-    uint64_t growth_pages; /* that the file can still grow by: capacity, or what the file system has left */
-    bool growth_limited;   /* it is the file system */
+    uint64_t growth_pages; /* that the files can still grow by: capacity, or what the file systems have left */
+    uint64_t growth_by_part[PART_MAX];
+    bool growth_limited; /* it is the file system */
 };
 
 void space_measure(const struct snapshot *snapshot, struct space *space);

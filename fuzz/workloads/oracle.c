@@ -29,6 +29,7 @@ struct pma_options oracle_options(void)
 {
     struct pma_options options = PMA_OPTIONS_INIT;
     options.recovery_threads = 1;
+    options.trim_idle = SIZE_MAX; /* it goes by the clock */
     return options;
 }
 

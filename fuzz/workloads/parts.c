@@ -36,13 +36,26 @@ static struct {
     struct model before, after;
 } now;
 
-enum { OP_SMALL, OP_OTHER, OP_LARGE, OP_LAST, OP_EXCHANGE, OP_RETIRE, OP_ADD, OP_TRIM, OP_CLOSE, OP_CRASH, OPERATIONS };
+enum {
+    OP_SMALL,
+    OP_OTHER,
+    OP_LARGE,
+    OP_LAST,
+    OP_EXCHANGE,
+    OP_RETIRE,
+    OP_ADD,
+    OP_TRIM,
+    OP_IDLE,
+    OP_CLOSE,
+    OP_CRASH,
+    OPERATIONS
+};
 
 static const char *name(unsigned operation)
 {
-    static const char *const names[OPERATIONS] = {"publish small", "publish other", "publish large", "publish last",
-                                                  "exchange",      "retire",        "add part",      "trim",
-                                                  "close",         "crash"};
+    static const char *const names[OPERATIONS] = {"publish small",  "publish other", "publish large", "publish last",
+                                                  "exchange",       "retire",        "add part",      "trim",
+                                                  "trim by itself", "close",         "crash"};
     return names[operation];
 }
 
@@ -160,6 +173,19 @@ static void add(void)
         explorer_fail("pma_add_part: %s", pma_error_detail());
 }
 
+/* A whole round of the automatic trim, which begins with what the next calls allocate and free. */
+static void trim_by_itself(void)
+{
+    struct pma_options options = oracle_options();
+    options.trim_idle = 0;
+    options.trim_after_ms = 0;
+    heap_trim_options(&now.pool->heap, &options);
+    for (unsigned i = 0; i < 6; i++)
+        pma_free(now.pool, pma_malloc_leaf(now.pool, LARGE_BYTES));
+    options.trim_idle = SIZE_MAX;
+    heap_trim_options(&now.pool->heap, &options);
+}
+
 static void operate(unsigned thread, unsigned operation)
 {
     (void)thread;
@@ -178,6 +204,9 @@ static void operate(unsigned thread, unsigned operation)
     case OP_TRIM:
         if (pma_trim(now.pool, &given) < 0)
             explorer_fail("pma_trim: %s", pma_error_detail());
+        break;
+    case OP_IDLE:
+        trim_by_itself();
         break;
     case OP_CLOSE:
         if (pma_close(now.pool) < 0)

@@ -125,11 +125,14 @@ struct pma_options {
     int node;
     enum pma_placement placement;
     void *address; /* with PMA_FIXED_ADDRESS at creation: where; NULL lets the library choose. 2 MiB aligned */
+    /* The automatic trim, see pma_trim: more idle bytes than this for so long. SIZE_MAX: none; 0 and 0: whatever is idle, at once. */
+    size_t trim_idle;
+    unsigned trim_after_ms;
 };
 #define PMA_OPTIONS_INIT                                                                                               \
     {                                                                                                                  \
         sizeof(struct pma_options), 0, 0, 0, 0, PMA_DURABILITY_AUTO, 0, NULL, NULL, NULL, NULL, 0, PMA_NODE_AUTO,      \
-            PMA_PLACE_LOCAL_FIRST, NULL                                                                                \
+            PMA_PLACE_LOCAL_FIRST, NULL, (size_t)64 << 20, 10000                                                       \
     }
 
 /* How a pointer field holds its target. Fields are 8 bytes, 8-byte aligned. */

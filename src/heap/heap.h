@@ -28,6 +28,7 @@
 #include "heap/page_heap.h"
 #include "heap/size_class.h"
 #include "heap/span.h"
+#include "heap/trim.h"
 #include "media/live.h"
 #include "media/superblock.h"
 #include "media/types.h"
@@ -116,6 +117,7 @@ struct heap {
     /* Of large ones; written under the pages lock only, hence without a locked instruction. */
     _Atomic uint64_t kept_large, used_large;
     struct watermarks watermarks;
+    struct trim trim;
     uint32_t pages_by_kind[8]; /* enum span_kind; pages lock */
 
     struct lock caches_lock;
@@ -169,7 +171,8 @@ static inline void heap_count(_Atomic uint64_t *counter, uint64_t pages)
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + pages, memory_order_relaxed);
 }
 
-/* To be called on slow paths, without a lock and with nothing half done: tells whoever wants to know of the level. */
+/* To be called on slow paths, without a lock and with nothing half done: tells whoever wants to know of the level, and gives
+ * storage back that has lain idle for long. */
 void heap_level_crossed(struct heap *heap);
 /* Between them this thread allocates under a lock that a handler may want: it calls none before the second. */
 void heap_hold_level(void);
@@ -190,6 +193,10 @@ static inline void heap_look_at_level(struct heap *heap)
 {
     if (__builtin_expect(!heap_level_is_settled(heap), 0))
         heap_level_crossed(heap);
+    if (__builtin_expect(heap_pages_used(heap) < atomic_load_explicit(&heap->trim.below, memory_order_relaxed) ||
+                             atomic_load_explicit(&heap->trim.since, memory_order_relaxed) != 0,
+                         0))
+        heap_trim_look(heap);
 }
 
 /* Sums over all parts. What the superblocks say, before the tables are loaded; and what is there then. */

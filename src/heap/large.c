@@ -32,8 +32,8 @@ int heap_scavenge_pages(struct heap *heap, unsigned part, struct thread_cache *c
     return heap_find_pages(heap, part, pages, align, page);
 }
 
-int heap_take_pages(struct heap *heap, unsigned part, struct thread_cache *cache, uint32_t pages, uint32_t align,
-                    bool internal, uint32_t *page)
+static int take_dissolve_or_grow(struct heap *heap, unsigned part, struct thread_cache *cache, uint32_t pages,
+                                 uint32_t align, bool internal, uint32_t *page)
 {
     int error = heap_find_pages(heap, part, pages, align, page);
     if (error != 0 && cache != NULL)
@@ -44,6 +44,15 @@ int heap_take_pages(struct heap *heap, unsigned part, struct thread_cache *cache
             return error;
         error = take(heap, part, pages, align, page);
     }
+    return error;
+}
+
+int heap_take_pages(struct heap *heap, unsigned part, struct thread_cache *cache, uint32_t pages, uint32_t align,
+                    bool internal, uint32_t *page)
+{
+    int error = take_dissolve_or_grow(heap, part, cache, pages, align, internal, page);
+    while (error != 0 && heap_trim_wait(heap))
+        error = take_dissolve_or_grow(heap, part, cache, pages, align, internal, page);
     return error;
 }
 

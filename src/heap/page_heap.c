@@ -179,7 +179,17 @@ void page_heap_has_storage(struct page_heap *heap, uint32_t page, uint32_t pages
     for (uint32_t end = page + pages, step; page < end; page += step) { /* a word of the bitmap at a time */
         uint32_t from = page % 64;
         step = end - page < 64 - from ? end - page : 64 - from;
-        heap->storage[page / 64] |= ~UINT64_C(0) >> (64 - step) << from;
+        uint64_t bits = ~UINT64_C(0) >> (64 - step) << from;
+        heap->stored_pages += (uint32_t)__builtin_popcountll(bits & ~heap->storage[page / 64]);
+        heap->storage[page / 64] |= bits;
+    }
+}
+
+void page_heap_lost_storage(struct page_heap *heap, uint32_t page, uint32_t pages)
+{
+    for (uint32_t p = page; p < page + pages; p++) {
+        heap->stored_pages -= has_storage(heap, p);
+        heap->storage[p / 64] &= ~(UINT64_C(1) << p % 64);
     }
 }
 
@@ -353,8 +363,7 @@ void page_heap_cut(struct page_heap *heap, uint32_t pages)
 {
     uint32_t run = run_of(heap, heap->pages - 1), start = heap->nodes[run].page, run_pages = heap->nodes[run].pages;
     erase(heap, run);
-    for (uint32_t p = heap->pages - pages; p < heap->pages; p++)
-        heap->storage[p / 64] &= ~(UINT64_C(1) << p % 64);
+    page_heap_lost_storage(heap, heap->pages - pages, pages);
     heap->pages -= pages;
     if (run_pages > pages)
         insert(heap, start, run_pages - pages);
@@ -386,15 +395,81 @@ uint64_t page_heap_punch(struct page_heap *heap)
     for (uint32_t run = run_from(heap, 0); run != RUN_NONE; run = run_from(heap, end_of(heap, run))) {
         uint32_t page = heap->nodes[run].page, pages = heap->nodes[run].pages;
         uint64_t offset = heap->mapping->heap_offset + (uint64_t)page * PAGE_BYTES;
-        if (mapping_punch(heap->mapping, offset, (uint64_t)pages * PAGE_BYTES) == 0) {
-            for (uint32_t p = page; p < page + pages; p++) {
-                given += (heap->storage[p / 64] >> p % 64 & 1) * PAGE_BYTES;
-                heap->storage[p / 64] &= ~(UINT64_C(1) << p % 64);
-            }
-        }
+        uint32_t before = heap->stored_pages;
+        if (mapping_punch(heap->mapping, offset, (uint64_t)pages * PAGE_BYTES) == 0)
+            page_heap_lost_storage(heap, page, pages);
+        given += (uint64_t)(before - heap->stored_pages) * PAGE_BYTES;
     }
     return given;
 }
+
+/* ---- what lies idle ---- */
+
+#define LOOK_PAGES 32768u /* at once: some tens of microseconds */
+
+/* The last run that begins below a page. */
+static uint32_t run_below(const struct page_heap *heap, uint32_t page)
+{
+    uint32_t found = RUN_NONE;
+    for (uint32_t tree = heap->root[BY_PLACE]; tree != RUN_NONE;) {
+        const struct run_node *node = &heap->nodes[tree];
+        if (node->page < page)
+            found = tree;
+        tree = node->page < page ? node->child[BY_PLACE].right : node->child[BY_PLACE].left;
+    }
+    return found;
+}
+
+static bool any_storage(const struct page_heap *heap, uint32_t page, uint32_t end)
+{
+    while (page < end && !has_storage(heap, page))
+        page++;
+    return page < end;
+}
+
+/* The highest multiples of `unit` in [run, end), with storage; what ends the part may be less than one. */
+static bool stored_in_run(const struct page_heap *heap, uint32_t run, uint32_t end, uint32_t unit, uint32_t most,
+                          uint32_t *page, uint32_t *pages)
+{
+    uint32_t high = end == heap->pages ? end : end / unit * unit;
+    for (uint32_t low; high > run; high = low) {
+        low = (high - 1) / unit * unit;
+        if (low < run && high != heap->pages)
+            return false;
+        low = low > run ? low : run;
+        if (!any_storage(heap, low, high))
+            continue;
+        while (low >= run + unit && high - (low - unit) <= most && any_storage(heap, low - unit, low))
+            low -= unit;
+        *page = low;
+        *pages = high - low;
+        return true;
+    }
+    return false;
+}
+
+bool page_heap_take_stored(struct page_heap *heap, uint32_t *below, uint32_t unit, uint32_t most, uint32_t *page,
+                           uint32_t *pages)
+{
+    for (uint32_t looked = 0; looked < LOOK_PAGES;) {
+        uint32_t run = run_below(heap, *below);
+        if (run == RUN_NONE) {
+            *below = 0;
+            return false;
+        }
+        uint32_t start = heap->nodes[run].page, end = end_of(heap, run) < *below ? end_of(heap, run) : *below;
+        if (stored_in_run(heap, start, end, unit, most, page, pages)) {
+            cut_out(heap, run, *page, *pages);
+            *below = *page;
+            return true;
+        }
+        looked += end - start;
+        *below = start;
+    }
+    return false;
+}
+
+/* ---- checking ---- */
 
 /* Whether one of the treaps is in order and holds all runs. */
 static const char *check_order(const struct page_heap *heap, enum run_order order, uint32_t runs)
@@ -440,6 +515,11 @@ const char *page_heap_check(const struct page_heap *heap)
     }
     if (sum != heap->free_pages)
         return "free_pages is not the sum of the free runs";
+    uint32_t stored = 0;
+    for (uint32_t page = 0; page < heap->pages; page += 64)
+        stored += (uint32_t)__builtin_popcountll(heap->storage[page / 64]);
+    if (stored != heap->stored_pages)
+        return "stored_pages is not the number of pages with storage";
     for (uint32_t node = heap->spare; node != RUN_NONE && unused <= heap->node_count; node = heap->nodes[node].page)
         unused++;
     if (runs + unused != heap->node_count)

@@ -46,6 +46,7 @@ struct page_heap {
     uint32_t pages;      /* in the file */
     uint32_t limit;      /* entries of storage and page_map */
     uint32_t free_pages;
+    uint32_t stored_pages; /* bits in storage */
     bool prefault;
     bool learned; /* the file system was asked where the file has storage */
 };
@@ -78,8 +79,14 @@ uint32_t page_heap_largest(const struct page_heap *heap);
 uint32_t page_heap_last_run(const struct page_heap *heap);
 /* Gives the storage of all free runs back to the file system; bytes given. */
 uint64_t page_heap_punch(struct page_heap *heap);
-/* Says that pages in use have storage. */
+/* Says that pages in use have storage; or that pages, not free at the time, have given theirs back. */
 void page_heap_has_storage(struct page_heap *heap, uint32_t page, uint32_t pages);
+void page_heap_lost_storage(struct page_heap *heap, uint32_t page, uint32_t pages);
+
+/* Takes up to `most` free pages below *below, which goes down, some of which have storage, in multiples of `unit` or up to the end
+ * of the part. False: none were found, and all have been looked at if *below is 0. Looks at some ten thousand pages at once. */
+bool page_heap_take_stored(struct page_heap *heap, uint32_t *below, uint32_t unit, uint32_t most, uint32_t *page,
+                           uint32_t *pages);
 
 /* The equations above; NULL, or what does not hold. Cost: O(pages). */
 const char *page_heap_check(const struct page_heap *heap);

@@ -92,12 +92,30 @@ struct span *span_make(struct heap *heap, unsigned bin, uint32_t page, uint32_t 
     for (unsigned k = 0; k < span->words; k++)
         atomic_store_explicit(&span->bits[k], span_full_word(span, k), memory_order_relaxed);
     span->used = 0;
+    heap_storage_changed(heap);
     if (span->kind == SPAN_LARGE)
         heap_count(&heap->used_large, pages);
     else
         atomic_fetch_add_explicit(&heap->used_pages, pages, memory_order_relaxed);
     pm_publish8(&heap->pm, heap_word(heap, page), word_of(span));
     return span;
+}
+
+struct span *span_hold(struct heap *heap, uint32_t page, uint32_t pages)
+{
+    struct span_word word = {SPAN_INTERNAL, 0, 0, pages, 0};
+    struct span *span = span_restore(heap, BIN_CONSERVATIVE, page, &word);
+    if (span == NULL)
+        give_pages(heap, page, pages);
+    return span;
+}
+
+void span_let_go(struct heap *heap, struct span *span)
+{
+    count_pages(heap, span, -1, -(int32_t)span->pages);
+    unmap_pages(heap, span->page, span->pages);
+    give_pages(heap, span->page, span->pages);
+    arena_give(&heap->parts[atomic_load_explicit(&span->part, memory_order_relaxed)].arena, span);
 }
 
 uint32_t span_dissolve(struct heap *heap, struct span *list)
@@ -113,11 +131,8 @@ uint32_t span_dissolve(struct heap *heap, struct span *list)
     pm_drain(&heap->pm);
     for (struct span *next; list != NULL; list = next) {
         next = list->next;
-        count_pages(heap, list, -1, -(int32_t)list->pages);
-        unmap_pages(heap, list->page, list->pages);
-        give_pages(heap, list->page, list->pages);
         pages += list->pages;
-        arena_give(&heap->parts[atomic_load_explicit(&list->part, memory_order_relaxed)].arena, list);
+        span_let_go(heap, list);
     }
     return pages;
 }

@@ -26,6 +26,10 @@
 struct span *span_make(struct heap *heap, unsigned bin, uint32_t page, uint32_t pages);
 /* The same for a word that is on the medium already: when the heap is rebuilt. All bits 0. Does not touch the page heap. */
 struct span *span_restore(struct heap *heap, unsigned bin, uint32_t page, const struct span_word *word);
+/* Free pages that were taken from the page heap are nobody's for a while, and given back: the medium does not learn of it. NULL
+ * without DRAM, with the pages given back. Both want the pages lock. */
+struct span *span_hold(struct heap *heap, uint32_t page, uint32_t pages);
+void span_let_go(struct heap *heap, struct span *span);
 
 /* The descriptor alone: its pages do not lead to it, and it does not count. NULL without DRAM. */
 struct span *span_describe(struct heap *heap, unsigned bin, uint32_t page, const struct span_word *word);

@@ -49,7 +49,8 @@ void inspected_figures(const struct snapshot *snapshot)
     if (stats->largest_free_run > stats->pages_free * PAGE_BYTES)
         fuzzer_fail("inspect: the largest free run is longer than all free pages");
     for (size_t i = 1; i < snapshot->span_count; i++)
-        if (snapshot->spans[i - 1].page + snapshot->spans[i - 1].pages > snapshot->spans[i].page)
+        if (snapshot->spans[i - 1].part == snapshot->spans[i].part &&
+            snapshot->spans[i - 1].page + snapshot->spans[i - 1].pages > snapshot->spans[i].page)
             fuzzer_fail("inspect: two spans overlap");
     for (size_t i = 0; i < snapshot->span_count; i++)
         if (snapshot->spans[i].used != USED_UNKNOWN && snapshot->spans[i].used > span_view_blocks(&snapshot->spans[i]))

@@ -183,10 +183,9 @@ static void go_twice(const struct input *input)
 static void go_recovering(const struct input *input)
 {
     struct snapshot before;
-    struct mapping opened;
-    if (snapshot_of_file(&before, FILE_PATH, &opened) != 0)
+    if (snapshot_of_files(&before, FILE_PATH) != 0)
         return;
-    mapping_close(&opened);
+    part_files_close(&before.files);
     bool force = (input->seed & 1) != 0, nothing = before.state == POOL_CLEAN && !before.replica_damaged && !force;
     bool taken = before.state == POOL_IN_USE;
     snapshot_free(&before);
@@ -222,12 +221,11 @@ static void go_checking(const struct input *input, bool print)
 {
     struct findings findings = {.keep_all = (input->seed & 1) != 0};
     struct snapshot snapshot;
-    struct mapping opened;
     file_step();
-    if (snapshot_of_file(&snapshot, FILE_PATH, &opened) != 0)
+    if (snapshot_of_files(&snapshot, FILE_PATH) != 0)
         return;
-    check_all(&findings, &snapshot, &opened);
-    mapping_close(&opened);
+    check_all(&findings, &snapshot);
+    part_files_close(&snapshot.files);
     if (print) {
         findings_print(&findings);
         struct json_object *map = json_map();
