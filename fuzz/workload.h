@@ -43,7 +43,7 @@ struct workload {
 };
 
 extern const struct workload workload_small, workload_create, workload_kv, workload_kv_merge, workload_planted_fence,
-    workload_threads, workload_parts, workload_region, workload_medium;
+    workload_threads, workload_parts, workload_region, workload_mixed, workload_medium;
 
 /* The points of the oracle; each can be switched off, to see which bugs only it finds. */
 enum oracle_point {

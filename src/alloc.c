@@ -4,6 +4,7 @@
  */
 #include "heap/large.h"
 #include "heap/misuse.h"
+#include "heap/mixed.h"
 #include "heap/ownership.h"
 #include "heap/placement.h"
 #include "heap/thread_cache.h"
@@ -216,14 +217,11 @@ int pma_node_of(const pma_pool *pool, const void *address)
 /* The span of a block that is plausibly in use, given its exact start; NULL otherwise. */
 static struct span *block_span(const struct heap *heap, const void *block)
 {
-    struct span *span = heap_span_at(heap, block);
-    if (span == NULL || span->kind > SPAN_LARGE)
+    uint32_t index;
+    struct span *span = heap_block_at(heap, block, &index);
+    if (span == NULL || (const char *)block != span->start + (size_t)index * span->block_bytes)
         return NULL;
-    uint64_t offset = (uint64_t)((const char *)block - span->start);
-    if (span->block_bytes == 0)
-        return offset == 0 && atomic_load(&span->owner) == OWNER_LARGE ? span : NULL;
-    uint32_t index = span_block_around(span, offset);
-    return index < span->blocks && (uint64_t)index * span->block_bytes == offset ? span : NULL;
+    return span->block_bytes != 0 || atomic_load(&span->owner) == OWNER_LARGE ? span : NULL;
 }
 
 static size_t span_usable(const struct span *span)

@@ -38,6 +38,7 @@ static const struct {
     {"full_device", full_device_tests},
     {"parts", parts_tests},
     {"region", region_tests},
+    {"mixed", mixed_tests},
     {"guard", guard_tests},
     {"bad_pages", bad_pages_tests},
     {"watermark", watermark_tests},

@@ -86,15 +86,17 @@ static void damage_within_a_word_is_always_noticed(void)
 /* ---- span words ---- */
 
 static const struct span_word samples[] = {
-    {SPAN_SMALL, 1, 0, 8},    {SPAN_SMALL, 67, 1, 32}, {SPAN_SMALL, 5, PMA_TYPE_MAX - 1, UINT32_MAX},
-    {SPAN_LARGE, 0, 0, 5},    {SPAN_LARGE, 0, 1, 1},   {SPAN_LARGE, 0, PMA_TYPE_MAX - 1, UINT32_MAX},
-    {SPAN_INTERNAL, 0, 0, 1}, {SPAN_BAD, 0, 0, 1},     {SPAN_INTERNAL, 0, 0, 0x12345678},
+    {SPAN_SMALL, 1, 0, 8, 0},    {SPAN_SMALL, 67, 1, 32, 0},      {SPAN_SMALL, 5, PMA_TYPE_MAX - 1, UINT32_MAX, 0},
+    {SPAN_LARGE, 0, 0, 5, 0},    {SPAN_LARGE, 0, 1, 1, 0},        {SPAN_LARGE, 0, PMA_TYPE_MAX - 1, UINT32_MAX, 0},
+    {SPAN_INTERNAL, 0, 0, 1, 0}, {SPAN_BAD, 0, 0, 1, 0},          {SPAN_INTERNAL, 0, 0, 0x12345678, 0},
+    {SPAN_MIXED, 5, 0, 8, 0},    {SPAN_MIXED, 67, 1, 32, 262136}, {SPAN_MIXED, 1, PMA_TYPE_MAX - 1, 255, 0x1fdff8},
 };
 #define SAMPLES (sizeof samples / sizeof *samples)
 
 static uint64_t pack(struct span_word w)
 {
-    return span_word_pack(w.kind, w.size_class, w.type, w.pages);
+    return w.kind == SPAN_MIXED ? span_word_pack_mixed(w.size_class, w.type, w.pages, w.record)
+                                : span_word_pack(w.kind, w.size_class, w.type, w.pages);
 }
 
 static void span_words_are_as_the_format_says(void)
@@ -106,7 +108,7 @@ static void span_words_are_as_the_format_says(void)
         struct span_word w;
         CU_ASSERT(span_word_unpack(pack(samples[i]), &w));
         CU_ASSERT(w.kind == samples[i].kind && w.size_class == samples[i].size_class);
-        CU_ASSERT(w.type == samples[i].type && w.pages == samples[i].pages);
+        CU_ASSERT(w.type == samples[i].type && w.pages == samples[i].pages && w.record == samples[i].record);
     }
 }
 
@@ -133,12 +135,14 @@ static void span_words_that_cannot_be_are_refused(void)
     for (unsigned kind = 0; kind < 8; kind++)
         for (unsigned class = 0; class < 128; class ++)
             for (pma_type_id type = 0; type < 3; type++) {
-                bool allowed = (kind == SPAN_SMALL && class >= 1 && class <= 67) ||
+                bool allowed = ((kind == SPAN_SMALL || kind == SPAN_MIXED) && class >= 1 && class <= 67) ||
                                (kind == SPAN_LARGE && class == 0) ||
                                ((kind == SPAN_INTERNAL || kind == SPAN_BAD) && class == 0 && type == 0);
                 CU_ASSERT_EQUAL(span_word_unpack(span_word_pack((enum span_kind)kind, class, type, 1), &w), allowed);
                 CU_ASSERT_FALSE(span_word_unpack(span_word_pack((enum span_kind)kind, class, type, 0), &w));
             }
+    CU_ASSERT(span_word_unpack(span_word_pack_mixed(5, 0, 8, 8 * PAGE_BYTES - 8), &w));
+    CU_ASSERT_FALSE(span_word_unpack(span_word_pack_mixed(5, 0, 8, 8 * PAGE_BYTES), &w));
 }
 
 /* ---- roots ---- */

@@ -2,6 +2,7 @@
 /* The span table of each part, word by word: those of spans, those inside spans, and those beyond the heap. */
 #include "check.h"
 #include "command.h"
+#include "heap/mixed.h"
 #include "heap/size_class.h"
 #include "medium.h"
 #include <inttypes.h>
@@ -59,15 +60,15 @@ static const char *word_fault(const struct superblock *superblock, const struct 
         return "the span reaches beyond the end of the heap";
     if (word->kind != SPAN_INTERNAL && page + word->pages > superblock->capacity_pages)
         return "the span reaches into the reserve, where only the library's own may lie";
-    if (word->kind == SPAN_SMALL && word->pages != size_classes[word->size_class].pages)
+    bool small = word->kind == SPAN_SMALL || word->kind == SPAN_MIXED;
+    if (small && word->pages != size_classes[word->size_class].pages)
         return "the number of pages is not that of the size class";
     if (types == NULL)
         return NULL;
     if (word->type >= types->count)
         return "the type is not registered";
     uint64_t least = word->type >= PMA_TYPE_FIRST ? types->layouts[word->type].size : 0;
-    uint64_t room =
-        word->kind == SPAN_SMALL ? size_classes[word->size_class].bytes : word->pages * (uint64_t)PAGE_BYTES;
+    uint64_t room = small ? size_classes[word->size_class].bytes : word->pages * (uint64_t)PAGE_BYTES;
     return least > room ? "the type is larger than the block" : NULL;
 }
 
@@ -75,6 +76,19 @@ static void bad_word(struct findings *findings, uint64_t page, uint64_t word, co
 {
     findings_add(findings, SEVERITY_ERROR, AREA_TABLE, offset_of(page),
                  "heap page %" PRIu64 ", word 0x%016" PRIx64 ": %s", page, word, fault);
+}
+
+/* What is wrong with the record of a mixed span. */
+static const char *record_fault(const struct superblock *superblock, const struct types *types,
+                                const struct mapping *file, uint64_t page, const struct span_word *word)
+{
+    size_t bytes = word->pages * PAGE_BYTES;
+    char *span = command_memory(1, bytes);
+    const char *fault = "its record cannot be read";
+    if (mapping_read(file, span, bytes, superblock->heap_offset + page * PAGE_BYTES) == 0)
+        fault = mixed_record_fault(types, word, page, span);
+    free(span);
+    return fault;
 }
 
 /* Nothing but the image is internal in a pool that was closed cleanly. */
@@ -103,6 +117,8 @@ static uint64_t check_word(struct findings *findings, const struct snapshot *sna
     }
     bool types_known = snapshot->files.part[0].there && findings->areas[AREA_TYPES].found[SEVERITY_ERROR] == 0;
     const char *fault = word_fault(superblock, types_known ? &snapshot->types : NULL, page, &unpacked);
+    if (fault == NULL && types_known && unpacked.kind == SPAN_MIXED)
+        fault = record_fault(superblock, &snapshot->types, words->file, page, &unpacked);
     if (fault != NULL)
         bad_word(findings, page, word, fault);
     if (unpacked.pages > superblock->heap_pages - page)

@@ -23,7 +23,7 @@ static void print_root(struct libscols_table *table, const struct snapshot *snap
         table_toned_cell(row, 3, lead.fault, TONE_BAD);
         return;
     }
-    table_cell(row, 3, snapshot_type_name(snapshot, lead.span->type));
+    table_cell(row, 3, snapshot_type_name(snapshot, lead.type));
     table_cell(row, 4, text_bytes(lead.block_bytes));
     if (lead.offset != lead.block_offset)
         table_cell(row, 5, text_format("+%s", text_number(lead.offset - lead.block_offset)));

@@ -8,17 +8,9 @@
 
 static const char *kind_name(unsigned kind)
 {
-    static const char *const names[] = {[SPAN_FREE] = "free",
-                                        [SPAN_SMALL] = "small",
-                                        [SPAN_LARGE] = "large",
-                                        [SPAN_INTERNAL] = "internal",
-                                        [SPAN_BAD] = "bad"};
+    static const char *const names[] = {[SPAN_FREE] = "free",         [SPAN_SMALL] = "small", [SPAN_LARGE] = "large",
+                                        [SPAN_INTERNAL] = "internal", [SPAN_BAD] = "bad",     [SPAN_MIXED] = "mixed"};
     return names[kind];
-}
-
-static bool holds_blocks(const struct span_view *span)
-{
-    return span->kind == SPAN_SMALL || span->kind == SPAN_LARGE;
 }
 
 /* Begin with all zero. */
@@ -54,6 +46,17 @@ static bool is_image(const struct snapshot *snapshot, const struct span_view *sp
 
 /* ---- for a person ---- */
 
+/* A row below that of the mixed span. */
+static void print_survivors(struct libscols_table *table, const struct snapshot *snapshot, const struct span_view *span)
+{
+    struct libscols_line *row = table_line(table, NULL);
+    unsigned first = snapshot->files.count > 1; /* the number of the part comes before the others */
+    table_cell(row, first + 3, "survivors");
+    table_cell(row, first + 4, text_bytes(size_classes[span->record->size_class].bytes));
+    table_cell(row, first + 5, snapshot_type_name(snapshot, (pma_type_id)span->record->type));
+    table_cell(row, first + 7, text_number(span_view_survivors(span)));
+}
+
 static void print_span(struct libscols_table *table, const struct snapshot *snapshot, const struct span_view *span)
 {
     uint64_t blocks = span_view_blocks(span);
@@ -68,15 +71,17 @@ static void print_span(struct libscols_table *table, const struct snapshot *snap
     table_cell(row, column++, kind_name(span->kind));
     if (is_image(snapshot, span))
         table_cell(row, column + 1, "shutdown image");
-    if (!holds_blocks(span))
+    if (!span_view_holds_blocks(span))
         return;
     table_cell(row, column++, text_bytes(span_view_block_bytes(span)));
     table_cell(row, column++, snapshot_type_name(snapshot, span->type));
     table_cell(row, column++, text_number(blocks));
-    if (span->used == USED_UNKNOWN)
-        return;
-    table_cell(row, column++, text_number(span->used));
-    table_cell(row, column, text_bar(span->used, blocks, 10));
+    if (span->used != USED_UNKNOWN) {
+        table_cell(row, column, text_number(span->used));
+        table_cell(row, column + 1, text_bar(span->used, blocks, 10));
+    }
+    if (span->record != NULL)
+        print_survivors(table, snapshot, span);
 }
 
 static void print_spans(const struct snapshot *snapshot)
@@ -123,7 +128,7 @@ static void print_spans_json(const struct snapshot *snapshot)
         json_string(entry, "kind", kind_name(span->kind));
         if (is_image(snapshot, span))
             json_truth(entry, "shutdown_image", true);
-        if (!holds_blocks(span))
+        if (!span_view_holds_blocks(span))
             continue;
         json_number(entry, "class", span->size_class);
         json_number(entry, "block_bytes", span_view_block_bytes(span));
@@ -131,6 +136,13 @@ static void print_spans_json(const struct snapshot *snapshot)
         json_number(entry, "blocks", span_view_blocks(span));
         if (span->used != USED_UNKNOWN)
             json_number(entry, "used", span->used);
+        if (span->record == NULL)
+            continue;
+        struct json_object *survivors = json_map_in(entry, "survivors");
+        json_number(survivors, "class", span->record->size_class);
+        json_number(survivors, "block_bytes", size_classes[span->record->size_class].bytes);
+        json_string(survivors, "type", snapshot_json_type(snapshot, (pma_type_id)span->record->type));
+        json_number(survivors, "used", span_view_survivors(span));
     }
     json_print(map);
 }

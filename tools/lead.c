@@ -1,5 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lead.h"
+#include "heap/size_class.h"
+#include "media/format.h"
+
+/* Whether an offset into a mixed span is one into a block of its older class. */
+static bool is_survivor(const struct span_view *span, uint64_t offset)
+{
+    if (span->record == NULL || size_classes[span->record->size_class].bytes == 0)
+        return false;
+    const struct size_class *class = &size_classes[span->record->size_class];
+    uint64_t index = offset / class->bytes;
+    return index < class->blocks && (span->record->survivors[index / 64] >> index % 64 & 1) != 0;
+}
 
 struct lead lead_of(const struct snapshot *snapshot, pma_ptr pointer)
 {
@@ -17,14 +29,19 @@ struct lead lead_of(const struct snapshot *snapshot, pma_ptr pointer)
     }
     const struct span_view *span =
         snapshot_span_at(snapshot, lead.part, (lead.offset - superblock->heap_offset) / PAGE_BYTES);
-    if (span == NULL || (span->kind != SPAN_SMALL && span->kind != SPAN_LARGE)) {
+    if (span == NULL || !span_view_holds_blocks(span)) {
         lead.fault = span == NULL ? "it leads into free pages" : "it leads into pages that hold no blocks";
         return lead;
     }
     uint64_t start = superblock->heap_offset + span->page * (uint64_t)PAGE_BYTES;
     lead.block_bytes = span_view_block_bytes(span);
+    lead.type = span->type;
     uint64_t block = (lead.offset - start) / lead.block_bytes;
-    if (block >= span_view_blocks(span)) {
+    if (is_survivor(span, lead.offset - start)) {
+        lead.block_bytes = size_classes[span->record->size_class].bytes;
+        lead.type = (pma_type_id)span->record->type;
+        block = (lead.offset - start) / lead.block_bytes;
+    } else if (block >= span_view_blocks(span) + span->covered) {
         lead.fault = "it leads behind the last block of a span";
         return lead;
     }

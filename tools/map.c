@@ -36,7 +36,7 @@ static void measure_averages(struct map *map, const struct snapshot *snapshot)
     map->average = command_memory(PMA_TYPE_MAX, sizeof *map->average);
     for (size_t i = 0; i < snapshot->span_count; i++) {
         const struct span_view *span = &snapshot->spans[i];
-        if (span->kind == SPAN_SMALL && span->used == USED_UNKNOWN && span->type < PMA_TYPE_MAX)
+        if (span_view_is_small(span) && span->used == USED_UNKNOWN && span->type < PMA_TYPE_MAX)
             map->average[span->type][span->size_class] += (float)span_view_blocks(span);
     }
     for (unsigned type = 0; type < PMA_TYPE_MAX; type++)
@@ -51,6 +51,10 @@ static void measure_averages(struct map *map, const struct snapshot *snapshot)
 
 static double filled(const struct map *map, const struct span_view *span)
 {
+    if (span->used != USED_UNKNOWN && span->record != NULL)
+        return (double)(span->used * span_view_block_bytes(span) +
+                        span_view_survivors(span) * (uint64_t)size_classes[span->record->size_class].bytes) /
+               ((double)span->pages * PAGE_BYTES);
     if (span->used != USED_UNKNOWN)
         return (double)span->used / (double)span_view_blocks(span);
     return span->type < PMA_TYPE_MAX ? (double)map->average[span->type][span->size_class] : 0;
@@ -60,6 +64,7 @@ static void add_part(const struct map *map, struct cell *cell, const struct span
 {
     switch (span->kind) {
     case SPAN_SMALL:
+    case SPAN_MIXED:
         cell->small += pages;
         cell->filled += (double)pages * filled(map, span);
         break;

@@ -324,9 +324,8 @@ static void print_roots(const struct snapshot *snapshot, bool all)
         if (lead.fault != NULL)
             table_toned_cell(row, 1, lead.fault, TONE_BAD);
         else
-            table_cell(
-                row, 1,
-                text_format("%s, %s", snapshot_type_name(snapshot, lead.span->type), text_bytes(lead.block_bytes)));
+            table_cell(row, 1,
+                       text_format("%s, %s", snapshot_type_name(snapshot, lead.type), text_bytes(lead.block_bytes)));
         shown++;
         left--;
     }

@@ -74,14 +74,39 @@ const struct span_view *snapshot_span_at(const struct snapshot *snapshot, unsign
     return NULL;
 }
 
+bool span_view_is_small(const struct span_view *span)
+{
+    return span->kind == SPAN_SMALL || span->kind == SPAN_MIXED;
+}
+
+bool span_view_holds_blocks(const struct span_view *span)
+{
+    return span_view_is_small(span) || span->kind == SPAN_LARGE;
+}
+
 uint64_t span_view_blocks(const struct span_view *span)
 {
-    return span->kind == SPAN_SMALL ? size_classes[span->size_class].blocks : span->kind == SPAN_LARGE;
+    return span_view_is_small(span) ? size_classes[span->size_class].blocks - span->covered : span->kind == SPAN_LARGE;
+}
+
+size_t snapshot_record_bytes(unsigned size_class)
+{
+    return sizeof(struct mixed_record) + (size_classes[size_class].blocks + 63) / 64 * 8;
+}
+
+uint32_t span_view_survivors(const struct span_view *span)
+{
+    uint32_t count = 0;
+    if (span->record == NULL)
+        return 0;
+    for (unsigned k = 0; k < (size_classes[span->record->size_class].blocks + 63) / 64; k++)
+        count += (uint32_t)__builtin_popcountll(span->record->survivors[k]);
+    return count;
 }
 
 uint64_t span_view_block_bytes(const struct span_view *span)
 {
-    return span->kind == SPAN_SMALL ? size_classes[span->size_class].bytes : span->pages * (uint64_t)PAGE_BYTES;
+    return span_view_is_small(span) ? size_classes[span->size_class].bytes : span->pages * (uint64_t)PAGE_BYTES;
 }
 
 const char *snapshot_type_name(const struct snapshot *snapshot, pma_type_id type)
@@ -176,11 +201,9 @@ static uint64_t count_pages(struct snapshot *snapshot, unsigned number)
 {
     struct pma_stats *stats = &snapshot->stats;
     struct part_view *part = &snapshot->parts[number];
-    uint64_t *const by_kind[] = {[SPAN_FREE] = &stats->pages_free,
-                                 [SPAN_SMALL] = &stats->pages_small,
-                                 [SPAN_LARGE] = &stats->pages_large,
-                                 [SPAN_INTERNAL] = &stats->pages_internal,
-                                 [SPAN_BAD] = &stats->pages_bad};
+    uint64_t *const by_kind[] = {[SPAN_FREE] = &stats->pages_free,   [SPAN_SMALL] = &stats->pages_small,
+                                 [SPAN_LARGE] = &stats->pages_large, [SPAN_INTERNAL] = &stats->pages_internal,
+                                 [SPAN_BAD] = &stats->pages_bad,     [SPAN_MIXED] = &stats->pages_small};
     uint64_t end = 0, largest = 0;
     for (size_t i = 0; i <= part->span_count; i++) {
         const struct span_view *span = i < part->span_count ? &snapshot->spans[part->first_span + i] : NULL;
@@ -192,9 +215,8 @@ static uint64_t count_pages(struct snapshot *snapshot, unsigned number)
             break;
         end = (uint64_t)span->page + span->pages;
         *by_kind[span->kind] += span->pages;
-        stats->classes[span->size_class].spans += span->kind == SPAN_SMALL || span->kind == SPAN_LARGE;
-        stats->classes[span->size_class].pages +=
-            span->kind == SPAN_SMALL || span->kind == SPAN_LARGE ? span->pages : 0;
+        stats->classes[span->size_class].spans += span_view_holds_blocks(span);
+        stats->classes[span->size_class].pages += span_view_holds_blocks(span) ? span->pages : 0;
     }
     return largest;
 }
@@ -386,6 +408,8 @@ void snapshot_free(struct snapshot *snapshot)
     types_free(&snapshot->types);
     free(snapshot->stats.types);
     free(snapshot->leaks);
+    for (size_t i = 0; i < snapshot->span_count; i++)
+        free(snapshot->spans[i].record);
     free(snapshot->spans);
     for (unsigned part = 0; part < PART_MAX; part++)
         free(snapshot->parts[part].unreadable);

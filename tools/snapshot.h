@@ -27,6 +27,9 @@ struct span_view {
     uint32_t used;        /* blocks in use, or USED_UNKNOWN */
     pma_type_id type;
     uint8_t kind, size_class, part;
+    struct mixed_record
+        *record;      /* of a mixed span: which blocks of the older class survive; NULL: unreadable, or none */
+    uint32_t covered; /* blocks that there is no room for, because of them; as far as that was read */
 };
 
 struct leak {
@@ -98,6 +101,9 @@ unsigned snapshot_part_at(const struct snapshot *snapshot, uint64_t *offset);
 bool snapshot_geometry_holds(const struct snapshot *snapshot, unsigned part);
 uint64_t span_view_blocks(const struct span_view *span);
 uint64_t span_view_block_bytes(const struct span_view *span);
+bool span_view_holds_blocks(const struct span_view *span);
+bool span_view_is_small(const struct span_view *span); /* mixed ones are */
+uint32_t span_view_survivors(const struct span_view *span);
 const char *snapshot_type_name(const struct snapshot *snapshot, pma_type_id type);
 
 /* Opens the pool itself read-only, with a progress bar; pma_open's error. The pool stays locked until it is closed. What cannot
@@ -108,6 +114,8 @@ int view_close(pma_pool *pool);
 
 /* ---- its parts, for snapshot.c ---- */
 
+/* Bytes of the record of a mixed span with survivors of that class. */
+size_t snapshot_record_bytes(unsigned size_class);
 void snapshot_add_span(struct snapshot *snapshot, const struct span_view *span);
 void snapshot_add_unreadable(void *arg, uint64_t offset, uint64_t bytes); /* a medium_visit; arg: the part_view */
 /* Opens the pool read-only and copies it. The error of pma_open. */

@@ -4,6 +4,7 @@
  * superblock and roots are read again until they are whole, and of the span table each word counts for itself.
  */
 #include "command.h"
+#include "media/format.h"
 #include "media/roots.h"
 #include "medium.h"
 #include "pm/error.h"
@@ -27,7 +28,25 @@ static void read_metadata(struct snapshot *snapshot, const struct mapping *file)
 static bool plausible(const struct superblock *superblock, uint64_t page, const struct span_view *span)
 {
     return span->pages <= superblock->heap_pages - page &&
-           (span->kind != SPAN_SMALL || span->pages == size_classes[span->size_class].pages);
+           (!span_view_is_small(span) || span->pages == size_classes[span->size_class].pages);
+}
+
+/* As it is at this moment, if it looks like one. */
+static struct mixed_record *read_record(const struct snapshot *snapshot, unsigned part, const struct span_word *word,
+                                        uint64_t page)
+{
+    const struct mapping *file = &snapshot->files.part[part].mapping;
+    struct mixed_record head;
+    uint64_t offset = snapshot->files.part[part].superblock.heap_offset + page * PAGE_BYTES + word->record;
+    if (mapping_read(file, &head, sizeof head, offset) != 0 || head.magic != MIXED_MAGIC ||
+        head.size_class >= SIZE_CLASS_COUNT)
+        return NULL;
+    size_t bytes = snapshot_record_bytes(head.size_class);
+    struct mixed_record *record = command_memory(1, bytes);
+    if (mapping_read(file, record, bytes, offset) == 0 && record->size_class == head.size_class)
+        return record;
+    free(record);
+    return NULL;
 }
 
 /* The pages that the word at `page` covers: 1 if no span begins there. */
@@ -37,10 +56,16 @@ static uint64_t read_word(struct snapshot *snapshot, unsigned part, uint64_t pag
     if (word == 0)
         return 1;
     if (span_word_unpack(word, &unpacked)) {
-        struct span_view span = {(uint32_t)page, unpacked.pages,         USED_UNKNOWN,
-                                 unpacked.type,  (uint8_t)unpacked.kind, (uint8_t)unpacked.size_class,
-                                 (uint8_t)part};
+        struct span_view span = {.page = (uint32_t)page,
+                                 .pages = unpacked.pages,
+                                 .used = USED_UNKNOWN,
+                                 .type = unpacked.type,
+                                 .kind = (uint8_t)unpacked.kind,
+                                 .size_class = (uint8_t)unpacked.size_class,
+                                 .part = (uint8_t)part};
         if (plausible(&snapshot->files.part[part].superblock, page, &span)) {
+            if (span.kind == SPAN_MIXED)
+                span.record = read_record(snapshot, part, &unpacked, page);
             snapshot_add_span(snapshot, &span);
             return span.pages;
         }

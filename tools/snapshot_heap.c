@@ -1,30 +1,41 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A snapshot of a pool that nobody uses: the library itself opens it, read-only. */
 #include "command.h"
+#include "heap/mixed.h"
 #include "heap/span_table.h"
 #include "observe/census.h"
+#include "observe/stats.h"
 #include "pool.h"
 #include "progress.h"
 #include "snapshot.h"
 #include <pmemalloc.h>
 #include <string.h>
 
+static void copy_record(struct span_view *view, const struct heap *heap, struct span *span)
+{
+    if (mixed_old(heap, span) == NULL)
+        return;
+    const struct mixed_record *record = (const void *)(span->start + mixed_record_at(heap, span));
+    view->kind = SPAN_MIXED;
+    view->record = command_memory(1, snapshot_record_bytes(record->size_class));
+    memcpy(view->record, record, snapshot_record_bytes(record->size_class));
+    for (unsigned k = 0; k < span->words; k++)
+        view->covered += (uint32_t)__builtin_popcountll(mixed_covered(heap, span, k));
+}
+
 static void copy_spans(struct snapshot *snapshot, const struct heap *heap)
 {
     uint32_t page = 0;
     for (struct span *span; (span = span_next(heap, &page)) != NULL;) {
         unsigned part = heap_part_of_page(heap, span->page);
-        struct span_view view = {span->page - heap->parts[part].first_page,
-                                 span->pages,
-                                 0,
-                                 span->type,
-                                 span->kind,
-                                 span->size_class,
-                                 (uint8_t)part};
-        if (span->kind == SPAN_SMALL)
-            view.used = span->blocks - span_count_free(span);
-        else if (span->kind == SPAN_LARGE)
-            view.used = 1;
+        struct span_view view = {.page = span->page - heap->parts[part].first_page,
+                                 .pages = span->pages,
+                                 .used = span_in_use(heap, span),
+                                 .type = span->type,
+                                 .kind = span->kind,
+                                 .size_class = span->size_class,
+                                 .part = (uint8_t)part};
+        copy_record(&view, heap, span);
         snapshot_add_span(snapshot, &view);
     }
 }

@@ -91,7 +91,7 @@ static void add_root(struct json_object *root, const struct snapshot *snapshot, 
     json_string(root, "fault", lead.fault);
     if (lead.fault != NULL)
         return;
-    json_string(root, "type", snapshot_json_type(snapshot, lead.span->type));
+    json_string(root, "type", snapshot_json_type(snapshot, lead.type));
     json_number(root, "block_offset", lead.block_offset);
     json_number(root, "block_bytes", lead.block_bytes);
 }

@@ -72,8 +72,10 @@ static uint64_t free_in_spans(const struct snapshot *snapshot, pma_type_id type,
     uint64_t blocks = 0, inuse = snapshot_bin_inuse(snapshot, type, size_class);
     for (size_t i = 0; i < snapshot->span_count; i++) {
         const struct span_view *span = &snapshot->spans[i];
-        if (span->kind == SPAN_SMALL && span->size_class == size_class && span->type == type)
+        if (span_view_is_small(span) && span->size_class == size_class && span->type == type)
             blocks += span_view_blocks(span);
+        if (span->record != NULL && span->record->size_class == size_class && span->record->type == type)
+            blocks += span_view_survivors(span); /* what is in use counts them */
     }
     return blocks > inuse ? blocks - inuse : 0;
 }

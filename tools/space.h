@@ -18,7 +18,7 @@ struct space {
 
 void space_measure(const struct snapshot *snapshot, struct space *space);
 
-/* How many more objects of a size fit, one after the other, and where. */
+/* How many more objects of a size fit, one after the other, and where. Sparse spans of other classes may take some more. */
 struct fit {
     uint64_t bytes; /* asked for */
     pma_type_id type;

@@ -3,9 +3,17 @@
 #include "seeded.h"
 #include <string.h>
 
-static const struct workload *const workloads[] = {
-    &workload_small, &workload_create, &workload_kv,     &workload_kv_merge,      &workload_threads,
-    &workload_parts, &workload_region, &workload_medium, &workload_planted_fence, NULL};
+static const struct workload *const workloads[] = {&workload_small,
+                                                   &workload_create,
+                                                   &workload_kv,
+                                                   &workload_kv_merge,
+                                                   &workload_threads,
+                                                   &workload_parts,
+                                                   &workload_region,
+                                                   &workload_mixed,
+                                                   &workload_medium,
+                                                   &workload_planted_fence,
+                                                   NULL};
 
 /* workload_planted_fence is a mistake, there to be found: it is run by name only. */
 static const struct job planted[] = {{&workload_planted_fence, {.platform = MEDIUM_ADR}, 1, 0, 8}, {0}};
@@ -20,6 +28,8 @@ static const struct job jobs[] = {
     {&workload_parts, {.platform = MEDIUM_ADR}, 2, 3, 0},
     {&workload_parts, {.platform = MEDIUM_ADR, .tear = true}, 2, 1, 0},
     {&workload_region, {.platform = MEDIUM_ADR}, 2, 4, 0},
+    {&workload_mixed, {.platform = MEDIUM_ADR}, 2, 3, 0},
+    {&workload_mixed, {.platform = MEDIUM_ADR, .tear = true}, 2, 2, 0},
     {&workload_medium, {.platform = MEDIUM_ADR}, 2, 3, 0},
     {&workload_kv, {.platform = MEDIUM_ADR}, 2, 1, 0},
     {&workload_kv_merge, {.platform = MEDIUM_ADR}, 2, 1, 0},
@@ -27,6 +37,7 @@ static const struct job jobs[] = {
     {&workload_small, {.platform = MEDIUM_ADR, .tear = true}, 2, 0, 12},
     {&workload_kv, {.platform = MEDIUM_ADR}, 2, 0, 8},
     {&workload_kv_merge, {.platform = MEDIUM_ADR}, 2, 0, 8},
+    {&workload_mixed, {.platform = MEDIUM_ADR}, 2, 0, 16},
     {&workload_threads, {.platform = MEDIUM_ADR}, 2, 0, 24},
     {0},
 };
@@ -37,6 +48,7 @@ static const struct job mutation_jobs[] = {
     {&workload_kv, {.platform = MEDIUM_ADR}, 1, 1, 4},
     {&workload_kv_merge, {.platform = MEDIUM_ADR}, 1, 1, 4},
     {&workload_region, {.platform = MEDIUM_ADR}, 1, 3, 0},
+    {&workload_mixed, {.platform = MEDIUM_ADR}, 2, 2, 20},
     {&workload_medium, {.platform = MEDIUM_ADR}, 1, 2, 0},
     {&workload_parts, {.platform = MEDIUM_ADR}, 1, 2, 0},
     {&workload_create, {.platform = MEDIUM_ADR}, 2, 1, 0},

@@ -2,6 +2,7 @@
 #include "workloads/oracle.h"
 #include "explorer.h"
 #include "file.h"
+#include "heap/mixed.h"
 #include "heap/span_table.h"
 #include "medium.h"
 #include "pool.h"
@@ -232,18 +233,33 @@ static uint64_t heap_number(const pma_pool *pool, const struct reached *reached)
     return number;
 }
 
+/* The most small blocks that can be in use in the spans that there are. */
+static uint32_t room_in_spans(const struct heap *heap)
+{
+    uint32_t page = 0, blocks = 0;
+    for (const struct span *span; (span = span_next(heap, &page)) != NULL;) {
+        if (span->kind != SPAN_SMALL)
+            continue;
+        const struct span *old = mixed_old(heap, span);
+        blocks += span->blocks + (old != NULL ? (uint32_t)old->used : 0);
+        for (unsigned k = 0; k < span->words; k++)
+            blocks -= (uint32_t)__builtin_popcountll(mixed_covered(heap, span, k));
+    }
+    return blocks;
+}
+
 /* The pool has no page left: what malloc still gives comes from the spans that there are, whatever their blocks. */
 static void fill_spans(pma_pool *pool, struct reached *all, bool completely)
 {
-    uint32_t page = 0, blocks = 0, had = 0;
+    uint32_t page = 0, had = 0;
     for (const struct span *span; (span = span_next(&pool->heap, &page)) != NULL;) {
         if (span->kind != SPAN_SMALL)
             continue;
         for (unsigned n = completely ? REACHED_MAX : FEW_BLOCKS; n > 0; n--)
             if (!add_filling(pool, all, another_of(pool, span), 1))
                 break;
-        blocks += span->blocks;
     }
+    uint32_t blocks = room_in_spans(&pool->heap); /* now: filling one has mixed others */
     for (unsigned i = 0; i < all->count; i++)
         had += all->block[i].bytes <= SIZE_CLASS_MAX_BYTES;
     if (had > blocks || (completely && had != blocks))

@@ -20,12 +20,18 @@ static unsigned part_of(const struct span *span)
 static unsigned grade(const struct span *span)
 {
     unsigned used = span->used > 0 ? (unsigned)span->used : 0;
-    unsigned quarter = used * CENTRAL_GRADES / span->blocks;
-    return quarter < CENTRAL_GRADES ? quarter : CENTRAL_GRADES - 1;
+    unsigned eighth = used * CENTRAL_GRADES / span->blocks;
+    return eighth < CENTRAL_GRADES ? eighth : CENTRAL_GRADES - 1;
+}
+
+static void count_sparse(struct heap *heap, const struct span *span, uint32_t pages)
+{
+    if (grade(span) < SPARSE_GRADES)
+        atomic_fetch_add_explicit(&heap->parts[part_of(span)].lists->sparse_pages, pages, memory_order_relaxed);
 }
 
 /* `used` does not change while a span lies here, and so neither does its grade. */
-static void link_partial(struct central *central, struct span *span)
+static void link_partial(struct heap *heap, struct central *central, struct span *span)
 {
     struct span **head = &central->partial[grade(span)];
     span->prev = NULL;
@@ -33,11 +39,13 @@ static void link_partial(struct central *central, struct span *span)
     if (span->next != NULL)
         span->next->prev = span;
     *head = span;
+    count_sparse(heap, span, span->pages);
     atomic_fetch_add_explicit(&central->stock, 1, memory_order_relaxed);
 }
 
-static void unlink_partial(struct central *central, struct span *span)
+static void unlink_partial(struct heap *heap, struct central *central, struct span *span)
 {
+    count_sparse(heap, span, -span->pages);
     if (span->prev != NULL)
         span->prev->next = span->next;
     else
@@ -73,7 +81,7 @@ struct span *central_take(struct heap *heap, unsigned part, unsigned bin, uintpt
     for (unsigned g = CENTRAL_GRADES; g-- > 0 && span == NULL;)
         span = central->partial[g];
     if (span != NULL) {
-        unlink_partial(central, span);
+        unlink_partial(heap, central, span);
     } else if ((span = central->empty) != NULL) {
         central->empty = span->next;
         atomic_fetch_sub_explicit(&central->stock, 1, memory_order_relaxed);
@@ -82,6 +90,24 @@ struct span *central_take(struct heap *heap, unsigned part, unsigned bin, uintpt
     }
     if (span != NULL)
         atomic_store(&span->owner, owner);
+    lock_release(&central->lock);
+    return span;
+}
+
+struct span *central_take_if(struct heap *heap, unsigned part, unsigned bin, unsigned g, uintptr_t owner,
+                             bool (*wanted)(void *arg, struct span *span), void *arg)
+{
+    struct central *central = central_at(heap, part, bin);
+    if (atomic_load_explicit(&central->stock, memory_order_relaxed) == 0)
+        return NULL;
+    lock_acquire(&central->lock);
+    struct span *span = central->partial[g];
+    while (span != NULL && !wanted(arg, span))
+        span = span->next;
+    if (span != NULL) {
+        unlink_partial(heap, central, span);
+        atomic_store(&span->owner, owner);
+    }
     lock_release(&central->lock);
     return span;
 }
@@ -110,7 +136,7 @@ void central_check(struct heap *heap, struct span *span)
     lock_acquire(&central->lock);
     bool empty = atomic_load(&span->owner) == owner_central(part, bin) && span_all_free(span);
     if (empty) {
-        unlink_partial(central, span);
+        unlink_partial(heap, central, span);
         atomic_store(&span->owner, OWNER_DEAD);
     }
     lock_release(&central->lock);
@@ -127,10 +153,39 @@ void central_put(struct heap *heap, struct span *span)
     struct central *central = central_at(heap, part, bin);
     span->place = PLACE_NONE;
     lock_acquire(&central->lock);
-    link_partial(central, span);
+    link_partial(heap, central, span);
     atomic_store(&span->owner,
                  owner_central(part, bin)); /* seq_cst, then look: a free that saw the old owner is seen here */
     bool empty = span_all_free(span);
+    lock_release(&central->lock);
+    if (empty)
+        central_check(heap, span);
+}
+
+/* True if the remote bits can be collected without a report of blocks freed twice, which waits for who has no lock. */
+static bool freed_once(struct span *span)
+{
+    for (unsigned k = 0; k < span->words; k++)
+        if ((atomic_load_explicit(&span->bits[k], memory_order_relaxed) &
+             atomic_load_explicit(&span_remote(span)[k], memory_order_relaxed)) != 0)
+            return false;
+    return true;
+}
+
+void central_regrade(struct heap *heap, struct span *span)
+{
+    unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
+    unsigned part = part_of(span);
+    struct central *central = central_at(heap, part, bin);
+    bool empty = false;
+    lock_acquire(&central->lock);
+    if (atomic_load(&span->owner) == owner_central(part, bin) && freed_once(span)) { /* as in central_check */
+        unlink_partial(heap, central, span);
+        span_collect(heap, span);
+        link_partial(heap, central, span);
+        atomic_store(&span->owner, owner_central(part, bin)); /* as in central_put */
+        empty = span_all_free(span);
+    }
     lock_release(&central->lock);
     if (empty)
         central_check(heap, span);

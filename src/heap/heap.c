@@ -84,6 +84,7 @@ int heap_init(struct heap *heap, unsigned flags)
     heap->hardened = (flags & PMA_HARDENED) != 0;
     size_tables(heap);
     lock_init(&heap->pages_lock, LOCK_PAGES);
+    lock_init(&heap->mixed_lock, LOCK_MIXED);
     lock_init(&heap->watermarks.lock, LOCK_WATERMARK);
     atomic_store_explicit(&heap->watermarks.rise_at, UINT64_MAX, memory_order_relaxed);
     lock_init(&heap->types_lock, LOCK_TYPES);
@@ -92,9 +93,10 @@ int heap_init(struct heap *heap, unsigned flags)
     if (heap->page_map != NULL && heap->parts[0].superblock.heap_pages >= PAGE_MAP_HUGE_FROM)
         (void)madvise(heap->page_map, (size_t)heap->parts[0].superblock.heap_pages * sizeof *heap->page_map,
                       MADV_HUGEPAGE);
+    heap->under = reserve(page_map_bytes(heap));
     heap->bins = reserve(BIN_MAX * sizeof *heap->bins);
     heap->typed_bins = reserve(PMA_TYPE_MAX * sizeof *heap->typed_bins);
-    if (heap->page_map == NULL || heap->bins == NULL || heap->typed_bins == NULL)
+    if (heap->page_map == NULL || heap->under == NULL || heap->bins == NULL || heap->typed_bins == NULL)
         return pm_fail(PMA_ENOMEM, "no address space for the tables of a heap of %u pages", heap->page_room);
     for (unsigned part = 0; part < heap_parts(heap); part++) {
         int error = heap_add_part(heap, part, flags);
@@ -132,10 +134,13 @@ void heap_destroy(struct heap *heap)
         munmap(heap->bins, BIN_MAX * sizeof *heap->bins);
     if (heap->page_map != NULL)
         munmap(heap->page_map, page_map_bytes(heap));
+    if (heap->under != NULL)
+        munmap(heap->under, page_map_bytes(heap));
     types_free(&heap->types);
     caches_unmap_spare(heap);
     lock_destroy(&heap->watermarks.lock);
     lock_destroy(&heap->pages_lock);
+    lock_destroy(&heap->mixed_lock);
     lock_destroy(&heap->types_lock);
     lock_destroy(&heap->caches_lock);
 }
@@ -274,10 +279,10 @@ static void clear_words(struct pm *pm, struct part *part, uint64_t first, uint64
         pm_drain(pm);
 }
 
-/* What a part grows by at once, in pages, if `need` is what it must. */
-static uint64_t growth_step(uint64_t pages, uint64_t need, uint64_t room, uint32_t align)
+/* What a part grows by at once, in pages, if `need` is what it must. Where there is much sparse room, it will soon not need more. */
+static uint64_t growth_step(const struct part *part, uint64_t need, uint64_t room, uint32_t align)
 {
-    uint64_t step = pages / GROW_DIVISOR;
+    uint64_t step = part_is_sparse(part) ? 0 : part->page_heap.pages / GROW_DIVISOR;
     step = step < GROW_MIN_PAGES ? GROW_MIN_PAGES : step > GROW_MAX_PAGES ? GROW_MAX_PAGES : step;
     return step < need || align > 1 ? need : step > room ? room : step;
 }
@@ -307,7 +312,7 @@ static int grow(struct heap *heap, struct part *part, uint32_t pages, uint32_t a
     if (need > room)
         return pm_fail(PMA_ENOMEM, "the capacity of %s, %" PRIu64 " bytes, is used up: no run of %u pages left",
                        part->mapping.path, part->superblock.capacity_pages * PAGE_BYTES, pages);
-    uint64_t step = growth_step(page_heap->pages, need, room, align);
+    uint64_t step = growth_step(part, need, room, align);
     uint64_t first = page_heap->pages, backed = align > 1 && step > pages ? pages : step;
     lock_release(&heap->pages_lock);
     int error = allocate_pages(part, first, step, backed);

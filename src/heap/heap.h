@@ -92,8 +92,9 @@ struct heap {
     char *base; /* first: pma_direct reads it */
     char *pages;
     _Atomic uintptr_t *page_map;
+    _Atomic uint64_t *under;     /* by the first page of a span; 0: it is not mixed (mixed.c) */
     _Atomic uint32_t page_limit; /* pool-wide number behind the last page that there can be */
-    uint32_t page_room;          /* entries of page_map: more than page_limit, for parts that are added later */
+    uint32_t page_room; /* entries of page_map and under: more than page_limit, for parts that are added later */
     uint16_t tag;
     bool hardened;
     bool settled; /* rebuilt: before that nothing is written to the live page, as the pool may still be refused */
@@ -104,7 +105,7 @@ struct heap {
     _Atomic uint32_t part_count;
     enum pma_placement placement;
     _Atomic uint32_t turn; /* of the parts, when they are interleaved */
-    struct lock pages_lock;
+    struct lock pages_lock, mixed_lock;
     struct lock types_lock;
     struct types types;
 

@@ -15,7 +15,7 @@ static int take(struct heap *heap, unsigned part, uint32_t pages, uint32_t align
     return error;
 }
 
-static int take_or_dissolve(struct heap *heap, unsigned part, uint32_t pages, uint32_t align, uint32_t *page)
+int heap_find_pages(struct heap *heap, unsigned part, uint32_t pages, uint32_t align, uint32_t *page)
 {
     int error = take(heap, part, pages, align, page);
     if (error != 0 && span_dissolve_kept(heap, part) != 0)
@@ -23,17 +23,22 @@ static int take_or_dissolve(struct heap *heap, unsigned part, uint32_t pages, ui
     return error;
 }
 
+int heap_scavenge_pages(struct heap *heap, unsigned part, struct thread_cache *cache, uint32_t pages, uint32_t align,
+                        uint32_t *page)
+{
+    lock_release(&heap->pages_lock);
+    cache_drain(cache, BIN_NONE);
+    cache->scavenge_epoch = atomic_fetch_add_explicit(&heap->scavenge_epoch, 1, memory_order_relaxed) + 1;
+    lock_acquire(&heap->pages_lock);
+    return heap_find_pages(heap, part, pages, align, page);
+}
+
 static int take_dissolve_or_grow(struct heap *heap, unsigned part, struct thread_cache *cache, uint32_t pages,
                                  uint32_t align, bool internal, uint32_t *page)
 {
-    int error = take_or_dissolve(heap, part, pages, align, page);
-    if (error != 0 && cache != NULL) {
-        lock_release(&heap->pages_lock);
-        cache_drain(cache, BIN_NONE);
-        cache->scavenge_epoch = atomic_fetch_add_explicit(&heap->scavenge_epoch, 1, memory_order_relaxed) + 1;
-        lock_acquire(&heap->pages_lock);
-        error = take_or_dissolve(heap, part, pages, align, page);
-    }
+    int error = heap_find_pages(heap, part, pages, align, page);
+    if (error != 0 && cache != NULL)
+        error = heap_scavenge_pages(heap, part, cache, pages, align, page);
     while (error == PMA_ENOMEM) { /* else had, or the device is full: a longer file would need as much storage */
         error = heap_grow(heap, part, pages, align, internal);
         if (error != 0)

@@ -17,6 +17,11 @@ void large_dissolve(struct heap *heap, void *const *blocks, size_t count);
 /* Resizes in place if the pages behind are free, or not needed; false if the block has to move. */
 bool large_resize(struct heap *heap, struct span *span, size_t bytes);
 
+/* The first of these means, and the second with it: nothing is scavenged, nothing grows. */
+int heap_find_pages(struct heap *heap, unsigned part, uint32_t pages, uint32_t align, uint32_t *page);
+/* The third. Releases the pages lock in between. */
+int heap_scavenge_pages(struct heap *heap, unsigned part, struct thread_cache *cache, uint32_t pages, uint32_t align,
+                        uint32_t *page);
 /* Pages of a part for anyone, by all means: from the runs, by dissolving what is empty, by draining this thread's cache and
  * asking the others to, by growing the file. Wants the pages lock, which it may release in between. `cache` may be NULL. */
 int heap_take_pages(struct heap *heap, unsigned part, struct thread_cache *cache, uint32_t pages, uint32_t align,

@@ -3,6 +3,7 @@
 #include "heap/central.h"
 #include "heap/large.h"
 #include "heap/misuse.h"
+#include "heap/mixed.h"
 
 /* After so many frees past the LIFO the live page is told: rare enough to cost nothing, often enough for a watcher. */
 #define RELEASES_PER_TELL 256u
@@ -136,7 +137,20 @@ static void free_owned(struct thread_cache *cache, struct bin *bin, struct span 
     span->used -= __builtin_popcountll(mask);
 }
 
-static void free_foreign(struct thread_cache *cache, struct span *span, unsigned k, uint64_t mask)
+/* Of the blocks of a word, in eighths. */
+static unsigned eighths(uint64_t free, uint64_t full)
+{
+    return (unsigned)__builtin_popcountll(free) * CENTRAL_GRADES / (unsigned)__builtin_popcountll(full);
+}
+
+/* Whether a span in central is to be graded anew: its first word stands for all of them, and sparse spans are what counts. */
+static bool became_sparse(uint64_t before, uint64_t after, uint64_t full)
+{
+    unsigned now = eighths(after, full);
+    return now >= CENTRAL_GRADES - SPARSE_GRADES && now != eighths(before, full);
+}
+
+void span_free_foreign(struct thread_cache *cache, struct span *span, unsigned k, uint64_t mask)
 {
     uint64_t full = span_full_word(span, k);
     uint64_t twice = mask & atomic_load_explicit(&span->bits[k], memory_order_relaxed);
@@ -159,6 +173,10 @@ static void free_foreign(struct thread_cache *cache, struct span *span, unsigned
         uint64_t local = atomic_load_explicit(&span->bits[k], memory_order_relaxed);
         if ((old | mask | local) == full)
             central_check(its_heap(cache), span);
+        else if (k == 0 && became_sparse(old | local, old | mask | local, full))
+            central_regrade(its_heap(cache), span);
+    } else if (owner == OWNER_MIXED) {
+        mixed_collect(its_heap(cache), cache, span);
     }
 }
 
@@ -200,7 +218,7 @@ void gather_flush(struct thread_cache *cache)
             central_put_empty(its_heap(cache), span);
         }
     } else {
-        free_foreign(cache, span, k, mask);
+        span_free_foreign(cache, span, k, mask);
     }
     if (before / RELEASES_PER_TELL != after / RELEASES_PER_TELL)
         bin_tell(cache, bin);
@@ -260,20 +278,41 @@ void span_release(struct thread_cache *cache, struct span *span, uint32_t index)
     cache_release(cache, cache_bin(cache, atomic_load_explicit(&span->bin, memory_order_relaxed)), span, index);
 }
 
+/* Of an address in a mixed span. */
+static struct span *block_of_mixed(const struct heap *heap, const void *block, uint32_t *index)
+{
+    struct span *span = heap_block_at(heap, block, index);
+    return span != NULL && block == span->start + (size_t)*index * span->block_bytes ? span : NULL;
+}
+
 void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t entry)
 {
     struct heap *heap = its_heap(cache);
     if (block == NULL)
         return;
     size_t page = ((uintptr_t)block - (uintptr_t)heap->pages) >> PAGE_SHIFT, limit = heap->page_limit;
-    if (entry == 0 && page < limit) /* perhaps of another part */
-        entry = atomic_load_explicit(&heap->page_map[page], memory_order_relaxed);
+    if (page < limit && page_map_bin(entry) == 0) /* perhaps of another part, or mixed meanwhile: by another thread */
+        entry = atomic_load_explicit(&heap->page_map[page], memory_order_acquire);
     struct span *span = page_map_span(entry);
     if (span == NULL) {
         misuse_report(heap, block,
                       (uintptr_t)block < (uintptr_t)heap->pages + limit * PAGE_BYTES && block >= (void *)heap->base
                           ? "free of an address where no block is"
                           : "free of an address that does not belong to this pool");
+        return;
+    }
+    uint32_t index = 0;
+    bool survivor = false;
+    if (page_map_bin(entry) == 0 && span->block_bytes != 0) {
+        struct span *its = block_of_mixed(heap, block, &index);
+        survivor = its != NULL && atomic_load_explicit(&its->owner, memory_order_relaxed) == OWNER_MIXED;
+        span = its;
+    } else if (span->block_bytes != 0) {
+        index = size_class_index(&size_classes[span->size_class], (uint32_t)((char *)block - span->start));
+        span = index < span->blocks ? span : NULL;
+    }
+    if (span == NULL) {
+        misuse_report(heap, block, "free of an address inside a block");
         return;
     }
     if (is_foreign(cache, span))
@@ -283,17 +322,12 @@ void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t entry)
         heap_look_at_level(heap);
         return;
     }
-    uint32_t index = size_class_index(&size_classes[span->size_class], (uint32_t)((char *)block - span->start));
-    if (index >= span->blocks) {
-        misuse_report(heap, block, "free of an address inside a block");
-        return;
-    }
-    struct bin *bin = cache_bin(cache, page_map_bin(entry));
+    struct bin *bin = cache_bin(cache, atomic_load_explicit(&span->bin, memory_order_relaxed));
     uint64_t state = atomic_load_explicit(&bin->state, memory_order_relaxed);
     unsigned room = state & 255;
     if (bin->lifo[room] == block) {
         report_free_already(cache, span, index);
-    } else if (room != 0 && !is_foreign(cache, span)) { /* the bin was not set up before */
+    } else if (room != 0 && !survivor && !is_foreign(cache, span)) { /* mixed, or the bin was not set up before */
         bin->lifo[room - 1] = block;
         atomic_store_explicit(&bin->state, state - 1, memory_order_relaxed);
     } else {

@@ -11,10 +11,12 @@
  *     CENTRAL    thread      refill                under the bin's lock
  *     CENTRAL    DEAD        a free that completes a word and, under the lock, finds all words complete
  *     thread     DEAD        the owner, all free
+ *     thread     MIXED       the owner, in refill            seq_cst store; then it looks at the remote words (mixed.h)
+ *     MIXED      DEAD        a free of the last survivor     under the mixed lock
  *
  * Frees are gathered by the bin, and reach the bitmap a word at a time. If the span is foreign then, that is a fetch_or
  * (seq_cst) into the remote word; bits that were set already are double frees. Then it loads
- * the owner again: FULL: adopt and collect. CENTRAL, and the word is complete: central_check. A thread: that one collects
+ * the owner again: FULL: adopt and collect. CENTRAL, and the word is complete: central_check. MIXED: mixed_collect. A thread: that one collects
  * when it runs dry. Store-then-load on both sides, so one of the two always sees the other. After the fetch_or the span may
  * be another incarnation: harmless, as descriptors are type-stable, only atomics are read, and a spurious adoption only
  * detaches later.
@@ -28,12 +30,17 @@
 void span_release(struct thread_cache *cache, struct span *span, uint32_t index);
 /* Whether the block is free as far as this thread can tell without a lock: not those in the LIFOs, but for its own last one. */
 bool span_block_is_free(const struct thread_cache *cache, struct span *span, uint32_t index);
+/* Bits of word k of a span that is not this thread's; it may come to be. */
+void span_free_foreign(struct thread_cache *cache, struct span *span, unsigned k, uint64_t mask);
 /* What the cache has gathered goes to the bitmap. */
 void gather_flush(struct thread_cache *cache);
 /* The owner lets go of a span without local free blocks; false if it got it back because of remote ones. */
 bool span_detach_full(struct thread_cache *cache, struct span *span);
 /* The owner hands on a span that is on no list: to the empties, to central, or as full. */
 void span_hand_on(struct thread_cache *cache, struct span *span);
+/* All that the cache owns, and is less than half full, goes to central, but for bin `except`: pages are had no more, and there
+ * it may become a mixed span. */
+void cache_lend(struct thread_cache *cache, unsigned except);
 
 void partial_push(struct bin *bin, struct span *span);
 void partial_unlink(struct bin *bin, struct span *span);

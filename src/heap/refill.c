@@ -6,10 +6,12 @@
  *     2. the same after collecting its remote frees
  *     3. a partial span of this thread
  *     4. a partial span from central, then an empty one
- *     5. a new span: free pages, pages of other bins' empty spans, pages that caches pin, growth of the file
+ *     5. a new span: free pages, pages of other bins' empty spans, room in other bins' sparse spans, pages that caches pin,
+ *        growth of the file; when that is full, room in half-full spans of other bins
  */
 #include "heap/central.h"
 #include "heap/large.h"
+#include "heap/mixed.h"
 #include "heap/ownership.h"
 #include "heap/placement.h"
 #include "heap/span_table.h"
@@ -51,14 +53,25 @@ static struct span *new_span(struct heap *heap, struct thread_cache *cache, stru
         return NULL;
     }
     lock_acquire(&heap->pages_lock);
-    if (heap_take_pages(heap, cache->part, cache, pages, 1, false, &page) == 0) {
+    int error = heap_find_pages(heap, cache->part, pages, 1, &page);
+    if (error != 0 && (span = mixed_take(heap, cache, index, false)) == NULL)
+        error = heap_scavenge_pages(heap, cache->part, cache, pages, 1, &page);
+    if (error != 0 && span == NULL && (span = mixed_take(heap, cache, index, false)) == NULL)
+        error = heap_take_pages(heap, cache->part, NULL, pages, 1, false, &page);
+    if (error != 0 && span == NULL) {
+        lock_release(&heap->pages_lock);
+        cache_lend(cache, index);
+        lock_acquire(&heap->pages_lock);
+        span = mixed_take(heap, cache, index, true);
+    }
+    if (error == 0) {
         span = span_make(heap, index, page, pages);
         if (span == NULL)
             pm_fail(PMA_ENOMEM, "no DRAM for a span descriptor");
+        else
+            atomic_store(&span->owner, (uintptr_t)cache);
     }
     lock_release(&heap->pages_lock);
-    if (span != NULL)
-        atomic_store(&span->owner, (uintptr_t)cache);
     return span;
 }
 

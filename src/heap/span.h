@@ -20,6 +20,7 @@
  *     OWNER_FULL     no free block that its last owner knew of, on no list; the first free adopts it
  *     OWNER_CENTRAL  on the central list of its part and bin, which owner_central(part, bin) names
  *     OWNER_LARGE    a large block in use
+ *     OWNER_MIXED    the old one of the two descriptors of a mixed span (mixed.h); its pages lead to the other
  *     else           the thread cache that owns it
  */
 #ifndef HEAP_SPAN_H
@@ -32,7 +33,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-enum { OWNER_DEAD = 0, OWNER_FULL = 1, OWNER_CENTRAL = 2, OWNER_LARGE = 3, OWNER_STATES = 4 };
+enum { OWNER_DEAD = 0, OWNER_FULL = 1, OWNER_CENTRAL = 2, OWNER_LARGE = 3, OWNER_MIXED = 4, OWNER_STATES = 8 };
 
 /* A span in central names its list in the owner word, so that one load tells which it is on. Caches are aligned, so that the
  * lowest bits tell all cases apart. */

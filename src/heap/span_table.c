@@ -45,7 +45,19 @@ static void give_pages(struct heap *heap, uint32_t page, uint32_t pages)
         page_heap_give(&part->page_heap, at, end - at);
 }
 
-struct span *span_restore(struct heap *heap, unsigned bin, uint32_t page, const struct span_word *word)
+void span_map_pages(struct heap *heap, const struct span *span, unsigned bin)
+{
+    for (uint32_t i = 0; i < span->pages; i++)
+        atomic_store_explicit(&heap->page_map[span->page + i], page_map_entry(span, bin, span->size_class != 0 ? i : 0),
+                              memory_order_release);
+}
+
+void span_count_pages(struct heap *heap, const struct span *span, int32_t spans)
+{
+    count_pages(heap, span, spans, spans * (int32_t)span->pages);
+}
+
+struct span *span_describe(struct heap *heap, unsigned bin, uint32_t page, const struct span_word *word)
 {
     unsigned part = heap_part_of_page(heap, page);
     struct span *span = arena_take(&heap->parts[part].arena, word->size_class);
@@ -60,8 +72,16 @@ struct span *span_restore(struct heap *heap, unsigned bin, uint32_t page, const 
     span->used = (int32_t)span->blocks;
     atomic_store_explicit(&span->bin, (uint16_t)bin, memory_order_relaxed);
     atomic_store_explicit(&span->owner, OWNER_DEAD, memory_order_release);
+    return span;
+}
+
+struct span *span_restore(struct heap *heap, unsigned bin, uint32_t page, const struct span_word *word)
+{
+    struct span *span = span_describe(heap, bin, page, word);
+    if (span == NULL)
+        return NULL;
     map_pages(heap, span, 0, span->pages);
-    count_pages(heap, span, 1, (int32_t)span->pages);
+    span_count_pages(heap, span, 1);
     return span;
 }
 
@@ -73,7 +93,7 @@ static uint64_t word_of(const struct span *span)
 struct span *span_make(struct heap *heap, unsigned bin, uint32_t page, uint32_t pages)
 {
     const struct bin_info *info = &heap->bins[bin];
-    struct span_word word = {info->size_class != 0 ? SPAN_SMALL : SPAN_LARGE, info->size_class, info->type, pages};
+    struct span_word word = {info->size_class != 0 ? SPAN_SMALL : SPAN_LARGE, info->size_class, info->type, pages, 0};
     struct span *span = span_restore(heap, bin, page, &word);
     if (span == NULL) {
         give_pages(heap, page, pages);
@@ -104,7 +124,7 @@ void span_make_bad(struct heap *heap, uint32_t page, uint32_t pages)
 
 struct span *span_hold(struct heap *heap, uint32_t page, uint32_t pages)
 {
-    struct span_word word = {SPAN_INTERNAL, 0, 0, pages};
+    struct span_word word = {SPAN_INTERNAL, 0, 0, pages, 0};
     struct span *span = span_restore(heap, BIN_CONSERVATIVE, page, &word);
     if (span == NULL)
         give_pages(heap, page, pages);

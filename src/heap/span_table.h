@@ -37,6 +37,13 @@ struct span *span_restore(struct heap *heap, unsigned bin, uint32_t page, const 
 struct span *span_hold(struct heap *heap, uint32_t page, uint32_t pages);
 void span_let_go(struct heap *heap, struct span *span);
 
+/* The descriptor alone: its pages do not lead to it, and it does not count. NULL without DRAM. */
+struct span *span_describe(struct heap *heap, unsigned bin, uint32_t page, const struct span_word *word);
+/* Its pages lead to it, for blocks of that bin. */
+void span_map_pages(struct heap *heap, const struct span *span, unsigned bin);
+/* Its bin has one more (1) or one less (-1). */
+void span_count_pages(struct heap *heap, const struct span *span, int32_t spans);
+
 /* Dissolves a list (by next) of spans; gives their descriptors back. Returns the pages. */
 uint32_t span_dissolve(struct heap *heap, struct span *list);
 /* All spans of the part without a block in use, of all bins. */

@@ -3,6 +3,7 @@
 #include "heap/cache_figures.h"
 #include "heap/central.h"
 #include "heap/misuse.h"
+#include "heap/mixed.h"
 #include "heap/ownership.h"
 #include "heap/placement.h"
 #include "pm/error.h"
@@ -274,13 +275,12 @@ void bin_tell(struct thread_cache *cache, struct bin *bin)
 static void release_waiting(struct thread_cache *cache, const struct bin *bin, char *block)
 {
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
-    struct span *span = heap_span_at(heap, block);
-    if (LIKELY(span != NULL && atomic_load_explicit(&span->bin, memory_order_relaxed) == bin->index)) {
-        uint32_t index = size_class_index(&size_classes[span->size_class], (uint32_t)(block - span->start));
-        if (LIKELY(index < span->blocks)) {
-            span_release(cache, span, index);
-            return;
-        }
+    uint32_t index;
+    struct span *span = heap_block_at(heap, block, &index);
+    if (LIKELY(span != NULL && atomic_load_explicit(&span->bin, memory_order_relaxed) == bin->index &&
+               block == span->start + (size_t)index * span->block_bytes)) {
+        span_release(cache, span, index);
+        return;
     }
     misuse_report(heap, block, "a block was freed twice, noticed when it left a thread's cache");
 }
@@ -350,6 +350,29 @@ void cache_drain(struct thread_cache *cache, unsigned except)
             if (partial->used == 0) {
                 partial_unlink(bin, partial);
                 central_put_empty(heap, partial);
+            } else if (span_is_below(partial, SPARSE_GRADES)) {
+                partial_unlink(bin, partial);
+                central_put(heap, partial);
+            }
+        }
+    }
+}
+
+void cache_lend(struct thread_cache *cache, unsigned except)
+{
+    const struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
+    unsigned bins = bins_in_use(heap);
+    for (unsigned index = 0; index < bins; index++) {
+        struct bin *bin = &cache->bins[index];
+        if (index == except || bin->block_bytes < MIXED_BYTES_MIN)
+            continue;
+        if (bin->current != NULL && span_is_below(bin->current, HALF_GRADES))
+            span_hand_on(cache, put_back_current(bin));
+        for (struct span *next, *partial = bin->partial_head; partial != NULL; partial = next) {
+            next = partial->next;
+            if (span_is_below(partial, HALF_GRADES)) {
+                partial_unlink(bin, partial);
+                span_hand_on(cache, partial);
             }
         }
     }

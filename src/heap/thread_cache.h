@@ -222,7 +222,7 @@ static inline void cache_free(struct thread_cache *cache, void *block)
 /* Tells the live page what happened in a bin since it was last told. */
 void bin_tell(struct thread_cache *cache, struct bin *bin);
 
-/* Gives up what pins pages without being in use: the LIFOs and the spans that are empty, of all bins but `except`. */
+/* Gives up what pins pages without being in use: the LIFOs and the spans that are empty or sparse, of all bins but `except`. */
 void cache_drain(struct thread_cache *cache, unsigned except);
 
 /* The same if pages have become short since this cache last gave up anything. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "media/span_word.h"
+#include "media/format.h"
 #include <assert.h>
 #include <pmemalloc/stats.h>
 
@@ -7,6 +8,9 @@
 #define TYPE_SHIFT 10u
 #define PAGES_SHIFT 24u
 #define CHECK_SHIFT 56u
+#define RECORD_SHIFT 32u
+#define RECORD_UNIT 8u
+#define MIXED_PAGES_MASK 0xffu
 #define CLASS_MASK 0x7fu
 #define TYPE_MASK 0x3fffu
 
@@ -34,6 +38,11 @@ uint64_t span_word_pack(enum span_kind kind, unsigned size_class, pma_type_id ty
     return payload | (uint64_t)crc8(payload) << CHECK_SHIFT;
 }
 
+uint64_t span_word_pack_mixed(unsigned size_class, pma_type_id type, uint32_t pages, uint32_t record)
+{
+    return span_word_pack(SPAN_MIXED, size_class, type, pages | record / RECORD_UNIT << (RECORD_SHIFT - PAGES_SHIFT));
+}
+
 bool span_word_unpack(uint64_t word, struct span_word *out)
 {
     if (crc8(word) != word >> CHECK_SHIFT)
@@ -43,11 +52,18 @@ bool span_word_unpack(uint64_t word, struct span_word *out)
     out->size_class = (unsigned)(word >> CLASS_SHIFT) & CLASS_MASK;
     out->type = (pma_type_id)(word >> TYPE_SHIFT & TYPE_MASK);
     out->pages = (uint32_t)(word >> PAGES_SHIFT);
+    out->record = 0;
+    if (kind == SPAN_MIXED) {
+        out->record = (uint32_t)(word >> RECORD_SHIFT & (UINT32_MAX >> (RECORD_SHIFT - PAGES_SHIFT))) * RECORD_UNIT;
+        out->pages &= MIXED_PAGES_MASK;
+    }
     if (out->pages == 0)
         return false;
     switch (kind) {
     case SPAN_SMALL:
         return out->size_class >= 1 && out->size_class < PMA_CLASS_COUNT;
+    case SPAN_MIXED:
+        return out->size_class >= 1 && out->size_class < PMA_CLASS_COUNT && out->record < out->pages * PAGE_BYTES;
     case SPAN_LARGE:
         return out->size_class == 0;
     case SPAN_INTERNAL:

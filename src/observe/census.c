@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "observe/census.h"
+#include "heap/mixed.h"
 #include "heap/span_table.h"
 
 static uint64_t block_bytes(const struct span *span)
@@ -8,7 +9,7 @@ static uint64_t block_bytes(const struct span *span)
 }
 
 /* Bitmap word k of the blocks in use; a large block has one bit. */
-static uint64_t used_word(struct span *span, unsigned k)
+static uint64_t used_word(const struct heap *heap, struct span *span, unsigned k)
 {
     if (span->kind == SPAN_LARGE)
         return atomic_load(&span->owner) == OWNER_LARGE;
@@ -16,7 +17,7 @@ static uint64_t used_word(struct span *span, unsigned k)
         return 0;
     uint64_t free = atomic_load_explicit(&span->bits[k], memory_order_relaxed) |
                     atomic_load_explicit(&span_remote(span)[k], memory_order_relaxed);
-    return span_full_word(span, k) & ~free;
+    return span_full_word(span, k) & ~free & ~mixed_covered(heap, span, k);
 }
 
 static unsigned used_words(const struct span *span)
@@ -34,37 +35,42 @@ static struct census_block block_of(const struct heap *heap, const struct span *
 
 bool census_find(const struct heap *heap, uint64_t offset, struct census_block *block)
 {
-    struct span *span = heap_span_at(heap, heap->base + offset);
-    if (span == NULL || (span->kind != SPAN_SMALL && span->kind != SPAN_LARGE))
-        return false;
-    uint64_t inside = offset - (uint64_t)(span->start - heap->base);
-    uint32_t index = span->kind == SPAN_SMALL ? span_block_around(span, inside) : 0;
-    if (index >= span->blocks || (used_word(span, index / 64) >> index % 64 & 1) == 0)
+    uint32_t index;
+    struct span *span = heap_block_at(heap, heap->base + offset, &index);
+    if (span == NULL || (used_word(heap, span, index / 64) >> index % 64 & 1) == 0)
         return false;
     *block = block_of(heap, span, index);
     return true;
 }
 
 /* The span of the other heap over the same pages, or NULL: both were read from the same table. */
-static struct span *counterpart(const struct heap *other, const struct span *span)
+static struct span *counterpart(const struct heap *heap, const struct heap *other, const struct span *span)
 {
-    return other != NULL ? heap_span_at(other, other->pages + (size_t)span->page * PAGE_BYTES) : NULL;
+    struct span *twin = other != NULL ? heap_span_at(other, other->pages + (size_t)span->page * PAGE_BYTES) : NULL;
+    bool old = page_map_span(atomic_load(&heap->page_map[span->page])) != span;
+    return twin != NULL && old ? mixed_old(other, twin) : twin;
+}
+
+static void visit_difference(const struct heap *heap, const struct heap *other, struct span *span,
+                             void (*visit)(void *arg, const struct census_block *block), void *arg)
+{
+    struct span *twin = counterpart(heap, other, span);
+    for (unsigned k = 0; k < used_words(span); k++) {
+        uint64_t bits = used_word(heap, span, k) & ~(twin != NULL ? used_word(other, twin, k) : 0);
+        for (; bits != 0; bits &= bits - 1) {
+            struct census_block block = block_of(heap, span, k * 64 + (unsigned)__builtin_ctzll(bits));
+            visit(arg, &block);
+        }
+    }
 }
 
 void census_difference(const struct heap *heap, const struct heap *other,
                        void (*visit)(void *arg, const struct census_block *block), void *arg)
 {
     uint32_t page = 0;
-    for (struct span *span; (span = span_next(heap, &page)) != NULL;) {
-        struct span *twin = counterpart(other, span);
-        for (unsigned k = 0; k < used_words(span); k++) {
-            uint64_t bits = used_word(span, k) & ~(twin != NULL ? used_word(twin, k) : 0);
-            for (; bits != 0; bits &= bits - 1) {
-                struct census_block block = block_of(heap, span, k * 64 + (unsigned)__builtin_ctzll(bits));
-                visit(arg, &block);
-            }
-        }
-    }
+    for (struct span *each; (each = span_next(heap, &page)) != NULL;)
+        for (struct span *span = each; span != NULL; span = mixed_old(heap, span))
+            visit_difference(heap, other, span, visit, arg);
 }
 
 /* ---- pointer fields ---- */
@@ -129,19 +135,25 @@ static void judge(void *arg, const struct census_field *field)
     search->visit(search->arg, &pointer);
 }
 
+static void search_span(struct search *search, const struct heap *other, struct span *span)
+{
+    const struct heap *heap = search->heap;
+    struct span *twin = counterpart(heap, other, span);
+    if (span->type < PMA_TYPE_FIRST || twin == NULL)
+        return;
+    for (unsigned k = 0; k < used_words(span); k++)
+        for (uint64_t bits = used_word(heap, span, k) & used_word(other, twin, k); bits != 0; bits &= bits - 1) {
+            search->holder = block_of(heap, span, k * 64 + (unsigned)__builtin_ctzll(bits));
+            census_fields(heap, &search->holder, judge, search);
+        }
+}
+
 void census_dangling(const struct heap *heap, const struct heap *other,
                      void (*visit)(void *arg, const struct census_pointer *pointer), void *arg)
 {
     struct search search = {.heap = heap, .visit = visit, .arg = arg};
     uint32_t page = 0;
-    for (struct span *span; (span = span_next(heap, &page)) != NULL;) {
-        struct span *twin = counterpart(other, span);
-        if (span->type < PMA_TYPE_FIRST || twin == NULL)
-            continue;
-        for (unsigned k = 0; k < used_words(span); k++)
-            for (uint64_t bits = used_word(span, k) & used_word(twin, k); bits != 0; bits &= bits - 1) {
-                search.holder = block_of(heap, span, k * 64 + (unsigned)__builtin_ctzll(bits));
-                census_fields(heap, &search.holder, judge, &search);
-            }
-    }
+    for (struct span *each; (each = span_next(heap, &page)) != NULL;)
+        for (struct span *span = each; span != NULL; span = mixed_old(heap, span))
+            search_span(&search, other, span);
 }

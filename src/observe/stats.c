@@ -3,6 +3,7 @@
 #include "heap/bad_pages.h"
 #include "heap/cache_figures.h"
 #include "heap/central.h"
+#include "heap/mixed.h"
 #include "heap/span_table.h"
 #include "heap/thread_cache.h"
 #include "media/roots.h"
@@ -129,19 +130,28 @@ void stats_collect(struct heap *heap, struct pma_stats *stats)
 
 /* ---- checks ---- */
 
+uint32_t span_in_use(const struct heap *heap, struct span *span)
+{
+    if (span->kind == SPAN_LARGE)
+        return atomic_load(&span->owner) == OWNER_LARGE;
+    if (span->kind != SPAN_SMALL)
+        return 0;
+    uint32_t used = span->blocks - span_count_free(span);
+    for (unsigned k = 0; k < span->words; k++)
+        used -= (uint32_t)__builtin_popcountll(mixed_covered(heap, span, k));
+    return used;
+}
+
 void stats_recount(struct heap *heap, uint64_t *objects, uint64_t *bytes)
 {
     uint32_t page = 0;
-    for (struct span *span; (span = span_next(heap, &page)) != NULL;) {
-        unsigned bin = atomic_load(&span->bin);
-        uint64_t used = 0;
-        if (span->kind == SPAN_SMALL)
-            used = span->blocks - span_count_free(span);
-        else if (span->kind == SPAN_LARGE)
-            used = atomic_load(&span->owner) == OWNER_LARGE;
-        objects[bin] += used;
-        bytes[bin] += used * (span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES);
-    }
+    for (struct span *each; (each = span_next(heap, &page)) != NULL;)
+        for (struct span *span = each; span != NULL; span = mixed_old(heap, span)) {
+            unsigned bin = atomic_load(&span->bin);
+            uint64_t used = span_in_use(heap, span);
+            objects[bin] += used;
+            bytes[bin] += used * (span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES);
+        }
     bad_pages_leave_out_withheld(heap, objects, bytes);
     for (unsigned bin = 0; bin < atomic_load(&heap->bin_count); bin++) {
         uint64_t held = caches_hold(heap, bin);
@@ -150,14 +160,42 @@ void stats_recount(struct heap *heap, uint64_t *objects, uint64_t *bytes)
     }
 }
 
+/* What is in use of both classes does not overlap, and the record says what survives. */
+static const char *check_mixed(const struct heap *heap, struct span *span, const struct span_word *word)
+{
+    const struct part *part = &heap->parts[heap_part_of_page(heap, span->page)];
+    struct span *old = mixed_old(heap, span);
+    const char *fault = mixed_record_fault(&heap->types, word, span->page - part->first_page, span->start);
+    const struct mixed_record *record = (const struct mixed_record *)(const void *)(span->start + word->record);
+    if (fault != NULL)
+        return fault;
+    uint32_t survivors = 0;
+    for (unsigned k = 0; k < old->words; k++) {
+        uint64_t bits = span_full_word(old, k) & ~atomic_load(&old->bits[k]);
+        survivors += (uint32_t)__builtin_popcountll(bits);
+        if (record->survivors[k] != bits)
+            return "the survivors of a mixed span are not those of its record";
+    }
+    if (atomic_load(&old->owner) != OWNER_MIXED || survivors == 0 || old->used != (int64_t)survivors)
+        return "a mixed span has no survivors, or another number of them";
+    for (unsigned k = 0; k < span->words; k++)
+        if (((atomic_load(&span->bits[k]) | atomic_load(&span_remote(span)[k])) & mixed_covered(heap, span, k)) != 0)
+            return "a block of a mixed span is free where a survivor or the record is";
+    return NULL;
+}
+
 static const char *check_span(const struct heap *heap, struct span *span)
 {
     struct span_word word;
     if (!span_word_unpack(*heap_word(heap, span->page), &word))
         return "a span has no valid word on the medium";
-    if (word.kind != (enum span_kind)span->kind || word.pages != span->pages || word.size_class != span->size_class ||
-        word.type != span->type)
+    bool mixed = word.kind == SPAN_MIXED && mixed_old(heap, span) != NULL;
+    if ((word.kind != (enum span_kind)span->kind && !mixed) || word.record != mixed_record_at(heap, span) ||
+        word.pages != span->pages || word.size_class != span->size_class || word.type != span->type)
         return "a span's word on the medium differs from its descriptor";
+    const char *fault = mixed ? check_mixed(heap, span, &word) : NULL;
+    if (fault != NULL)
+        return fault;
     for (uint32_t i = 1; i < span->pages; i++)
         if (*heap_word(heap, span->page + i) != 0)
             return "a word inside a span is not zero";

@@ -11,6 +11,9 @@
 /* Fills everything but `types` that are not asked for. */
 void stats_collect(struct heap *heap, struct pma_stats *stats);
 
+/* Blocks of the span that are not free; those in caches count. Of a mixed span each descriptor has its own. */
+uint32_t span_in_use(const struct heap *heap, struct span *span);
+
 /* Counts the blocks in use of each bin from the bitmaps and from what lies in the caches; adds to the arrays. Nobody may change
  * them meanwhile: all threads are idle. For tests and for pmemalloc-inspect: must agree with stats_collect. */
 void stats_recount(struct heap *heap, uint64_t *objects_by_bin, uint64_t *bytes_by_bin);

@@ -7,13 +7,14 @@
 #include <stdlib.h>
 
 static const char *const names[LOCK_RANKS] = {
-    [LOCK_POOLS] = "POOLS",   [LOCK_REGION] = "REGION",     [LOCK_REGION_LIST] = "REGION_LIST",
-    [LOCK_EXIT] = "EXIT",     [LOCK_ROOTS] = "ROOTS",       [LOCK_TYPES] = "TYPES",
-    [LOCK_LANE] = "LANE",     [LOCK_CACHES] = "CACHES",     [LOCK_RESIZE_QUEUE] = "RESIZE_QUEUE",
-    [LOCK_RESIZE] = "RESIZE", [LOCK_PAGES] = "PAGES",       [LOCK_CENTRAL] = "CENTRAL",
-    [LOCK_ARENA] = "ARENA",   [LOCK_RECOVERY] = "RECOVERY", [LOCK_WATERMARK] = "WATERMARK",
+    [LOCK_POOLS] = "POOLS",         [LOCK_REGION] = "REGION", [LOCK_REGION_LIST] = "REGION_LIST",
+    [LOCK_EXIT] = "EXIT",           [LOCK_ROOTS] = "ROOTS",   [LOCK_TYPES] = "TYPES",
+    [LOCK_LANE] = "LANE",           [LOCK_CACHES] = "CACHES", [LOCK_RESIZE_QUEUE] = "RESIZE_QUEUE",
+    [LOCK_RESIZE] = "RESIZE",       [LOCK_PAGES] = "PAGES",   [LOCK_MIXED] = "MIXED",
+    [LOCK_CENTRAL] = "CENTRAL",     [LOCK_ARENA] = "ARENA",   [LOCK_RECOVERY] = "RECOVERY",
+    [LOCK_WATERMARK] = "WATERMARK",
 };
-_Static_assert(LOCK_RANKS == 15, "a new rank gets a name here");
+_Static_assert(LOCK_RANKS == 16, "a new rank gets a name here");
 
 static __thread unsigned held; /* bit r: this thread holds a lock of rank r; one at most, by the rule */
 

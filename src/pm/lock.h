@@ -20,6 +20,7 @@ enum lock_rank {
     LOCK_RESIZE_QUEUE, /* who is to change the length of a part next */
     LOCK_RESIZE,       /* the length of a part */
     LOCK_PAGES,        /* runs of pages, span words */
+    LOCK_MIXED,        /* spans of two classes: survivors, and the end of it */
     LOCK_CENTRAL,      /* spans of one bin that no thread owns */
     LOCK_ARENA,        /* DRAM for descriptors */
     LOCK_RECOVERY,     /* shared mark work */

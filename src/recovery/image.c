@@ -6,6 +6,7 @@
  */
 #include "heap/central.h"
 #include "heap/large.h"
+#include "heap/mixed.h"
 #include "heap/span_table.h"
 #include "media/checksum.h"
 #include "pm/error.h"
@@ -36,6 +37,9 @@ static uint64_t image_bytes(struct heap *heap, const struct part *part, uint64_t
     uint32_t page = 0;
     *spans = 0;
     for (struct span *span; (span = next_of(heap, part, &page)) != NULL;) {
+        struct span *old = mixed_old(heap, span);
+        if (old != NULL)
+            mixed_collect(heap, NULL, old);
         span_collect(heap, span); /* nobody owns it any more; what others freed may still wait in its remote words */
         if (has_entry(span)) {
             bytes += 8 + span->words * UINT64_C(8);
@@ -109,6 +113,8 @@ static const char *read_entry(struct heap *heap, const struct part *part, const 
         uint64_t free = (*at)[1 + k];
         if ((free & ~span_full_word(span, k)) != 0)
             return "an entry has bits beyond the last block";
+        if ((free & mixed_covered(heap, span, k)) != 0)
+            return "an entry frees a block where one of an older class, or their record, is";
         atomic_store_explicit(&span->bits[k], span_full_word(span, k) & ~free, memory_order_relaxed);
     }
     *next_page = page + 1;
@@ -122,6 +128,7 @@ static void all_in_use(struct heap *heap)
     uint32_t page = 0;
     for (struct span *span; (span = span_next(heap, &page)) != NULL;) {
         atomic_store_explicit(&span->marked, true, memory_order_relaxed);
+        mixed_mark_survivors(heap, span);
         for (unsigned k = 0; k < span->words; k++)
             atomic_store_explicit(&span->bits[k], span_full_word(span, k), memory_order_relaxed);
     }

@@ -19,6 +19,7 @@
  * there is no memory, an address is dropped; then, when the workers are done, all marked blocks are scanned once more, for
  * addresses of what is not marked. That ends, as a round in which something is dropped has marked what it was dropped for.
  */
+#include "heap/mixed.h"
 #include "heap/span_table.h"
 #include "media/roots.h"
 #include "pm/error.h"
@@ -137,8 +138,8 @@ static bool block_around(const struct span *span, const char *address, uint32_t 
 
 static bool locate(const struct heap *heap, const char *address, struct span **span, uint32_t *index)
 {
-    *span = span_with_blocks(heap, address);
-    return *span != NULL && block_around(*span, address, index);
+    *span = heap_block_at(heap, address, index);
+    return *span != NULL;
 }
 
 /* The same for the next node of a list, which mostly is in the span of the one before: neither page map nor descriptor is to be
@@ -149,6 +150,10 @@ static bool find_near(struct worker *worker, const char *address, struct found *
         struct span *span = span_with_blocks(worker->marking->heap, address);
         if (span == NULL)
             return false;
+        if (mixed_old(worker->marking->heap, span) != NULL) { /* each of its addresses is looked up anew */
+            worker->near_bytes = 0;
+            return locate(worker->marking->heap, address, &found->span, &found->index);
+        }
         worker->near = span;
         worker->near_start = (uintptr_t)span->start;
         worker->near_bytes = span->pages * PAGE_BYTES;
@@ -439,9 +444,10 @@ static void scan_all_marked(struct marking *marking)
     atomic_store(&marking->hungry, 0); /* nobody is left to give to */
     while (atomic_exchange(&marking->dropped, false)) {
         uint32_t page = 0;
-        for (struct span *span; (span = span_next(marking->heap, &page)) != NULL;)
-            if ((span->kind == SPAN_SMALL || span->kind == SPAN_LARGE) && span->type != PMA_TYPE_LEAF)
-                scan_marked(&marking->worker[0], span);
+        for (struct span *each; (each = span_next(marking->heap, &page)) != NULL;)
+            for (struct span *span = each; span != NULL; span = mixed_old(marking->heap, span))
+                if ((span->kind == SPAN_SMALL || span->kind == SPAN_LARGE) && span->type != PMA_TYPE_LEAF)
+                    scan_marked(&marking->worker[0], span);
     }
 }
 
@@ -568,9 +574,10 @@ void mark_clear_weak(struct rebuild *rebuild)
     struct heap *heap = rebuild->heap;
     uint64_t cleared = 0;
     uint32_t page = 0;
-    for (struct span *span; (span = span_next(heap, &page)) != NULL;)
-        if (span->type >= PMA_TYPE_FIRST && heap->types.layouts[span->type].weak)
-            cleared += clear_span(heap, span);
+    for (struct span *each; (each = span_next(heap, &page)) != NULL;)
+        for (struct span *span = each; span != NULL; span = mixed_old(heap, span))
+            if (span->type >= PMA_TYPE_FIRST && heap->types.layouts[span->type].weak)
+                cleared += clear_span(heap, span);
     if (cleared != 0)
         pm_drain(&heap->pm);
     rebuild->report.weak_cleared = cleared;

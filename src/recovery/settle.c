@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/bad_pages.h"
 #include "heap/central.h"
+#include "heap/mixed.h"
 #include "heap/span_table.h"
 #include "pm/error.h"
 #include "recovery/rebuild.h"
@@ -42,6 +43,31 @@ static bool place_span(struct heap *heap, struct span *span, uint32_t *in_use)
     default: /* bad: nobody gets it, and it stays */
         return true;
     }
+}
+
+static void count_live(struct rebuild *rebuild, unsigned bin, uint32_t objects, uint64_t block_bytes)
+{
+    rebuild->objects[bin] += objects;
+    rebuild->bytes[bin] += objects * block_bytes;
+    rebuild->report.live_objects += objects;
+    rebuild->report.live_bytes += objects * block_bytes;
+}
+
+/* True if the span has survivors of an older class; if not, it is an ordinary one now. */
+static bool place_mixed(struct rebuild *rebuild, struct span *span)
+{
+    struct heap *heap = rebuild->heap;
+    struct span *old = mixed_old(heap, span);
+    uint32_t survivors, in_use;
+    if (old == NULL || !mixed_settle(heap, span, &survivors, &in_use))
+        return false;
+    count_live(rebuild, atomic_load_explicit(&old->bin, memory_order_relaxed), survivors, old->block_bytes);
+    count_live(rebuild, atomic_load_explicit(&span->bin, memory_order_relaxed), in_use, span->block_bytes);
+    if (span->used < (int32_t)span->blocks)
+        central_put(heap, span);
+    else
+        atomic_store(&span->owner, OWNER_FULL);
+    return true;
 }
 
 #define IMPLAUSIBLE (UINT64_C(1) << 60) /* bytes: allocating a GiB a second would take 34 years */
@@ -95,11 +121,8 @@ void settle(struct rebuild *rebuild)
         uint32_t in_use = 0;
         unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
         uint64_t block_bytes = span->block_bytes != 0 ? span->block_bytes : span->pages * PAGE_BYTES;
-        if (place_span(heap, span, &in_use)) {
-            rebuild->objects[bin] += in_use;
-            rebuild->bytes[bin] += in_use * block_bytes;
-            rebuild->report.live_objects += in_use;
-            rebuild->report.live_bytes += in_use * block_bytes;
+        if (place_mixed(rebuild, span) || place_span(heap, span, &in_use)) {
+            count_live(rebuild, bin, in_use, block_bytes);
             rebuild->report.spans_live++;
             used += span->kind == SPAN_LARGE ? 0 : span->pages;
             used_large += span->kind == SPAN_LARGE ? span->pages : 0;

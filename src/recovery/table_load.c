@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "heap/mixed.h"
 #include "heap/span_table.h"
 #include "pm/error.h"
 #include "recovery/rebuild.h"
@@ -43,12 +44,16 @@ static const char *word_fault(const struct heap *heap, const struct part *part, 
     if (word->type >= heap->types.count)
         return "the type is not registered";
     uint64_t least = word->type >= PMA_TYPE_FIRST ? heap->types.layouts[word->type].size : 0;
-    if (word->kind != SPAN_SMALL)
+    if (word->kind != SPAN_SMALL && word->kind != SPAN_MIXED)
         return least > word->pages * PAGE_BYTES ? "the type is larger than the block" : NULL;
     const struct size_class *class = &size_classes[word->size_class];
     if (word->pages != class->pages)
         return "the number of pages is not that of the size class";
-    return least > class->bytes ? "the type is larger than the size class" : NULL;
+    if (least > class->bytes)
+        return "the type is larger than the size class";
+    return word->kind == SPAN_MIXED ? mixed_record_fault(&heap->types, word, page,
+                                                         heap->pages + (part->first_page + (size_t)page) * PAGE_BYTES)
+                                    : NULL;
 }
 
 /* Pages are the part's here. */
@@ -67,8 +72,15 @@ static int load_span(struct rebuild *rebuild, struct part *part, uint32_t page, 
     unsigned bin = heap_bin(heap, word.type, word.size_class);
     if (bin == BIN_NONE)
         return PMA_ENOMEM;
-    if (span_restore(heap, bin, part->first_page + page, &word) == NULL)
+    bool mixed = word.kind == SPAN_MIXED;
+    if (mixed)
+        word.kind = SPAN_SMALL; /* each of the two descriptors is one of a small span */
+    struct span *span = span_restore(heap, bin, part->first_page + page, &word);
+    if (span == NULL)
         return pm_fail(PMA_ENOMEM, "no DRAM for span descriptors");
+    int error = mixed ? mixed_restore(heap, span, &word) : 0;
+    if (error != 0)
+        return error;
     page_heap_has_storage(&part->page_heap, page, word.pages);
     *pages = word.pages;
     return 0;

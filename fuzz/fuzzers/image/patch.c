@@ -294,14 +294,16 @@ static void patch_new_span(struct scene *scene, const struct patch *patch)
     unsigned kind = (unsigned)bits(value, 0, 3) % 6, class = (unsigned)bits(value, 3, 7) % (SIZE_CLASS_COUNT + 1);
     pma_type_id type = (pma_type_id)(bits(value, 10, 4) != 0 ? bits(value, 10, 14) % 8 : bits(value, 10, 14));
     uint32_t pages = (uint32_t)bits(value, 24, 32);
-    if (kind != SPAN_SMALL)
+    bool small = kind == SPAN_SMALL || kind == SPAN_MIXED;
+    if (!small)
         class = 0;
     if ((patch->how & HOW_UNREPAIRED) == 0)
-        pages = kind == SPAN_SMALL && class < SIZE_CLASS_COUNT ? size_classes[class].pages : pages % 40 + 1;
+        pages = small && class < SIZE_CLASS_COUNT ? size_classes[class].pages : pages % 40 + 1;
+    uint32_t place = kind == SPAN_MIXED ? (uint32_t)bits(value, 40, 16) << 8 : 0; /* of a record */
     for (uint64_t i = 0; i < pages && i < scene->heap_pages; i++) {
         uint64_t *word = file_change(TABLE_OFFSET + (page + i) * sizeof *word, sizeof *word);
         if (word != NULL)
-            *word = i == 0 ? span_word_pack((enum span_kind)kind, class, type, pages) : 0;
+            *word = i == 0 ? span_word_pack((enum span_kind)kind, class, type, pages | place) : 0;
     }
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "reach.h"
 #include "file.h"
+#include "heap/size_class.h"
+#include "media/format.h"
 #include "media/roots.h"
 #include "media/span_word.h"
 #include "pool.h"
@@ -37,6 +39,31 @@ static void read_spans(void)
     }
 }
 
+/* A block of one of both classes of a mixed span: those of the older one that survive come first. */
+static bool block_of_mixed(uint64_t head, uint64_t place, struct block *block)
+{
+    const struct span_word *word = &word_of[head];
+    const struct mixed_record *record =
+        (const struct mixed_record *)(const void *)(heap->pages + block->start + word->record);
+    const struct size_class *old = &size_classes[record->size_class], *new = &size_classes[word->size_class];
+    uint64_t index = (place - block->start) / new->bytes, first = block->start + index *new->bytes;
+    uint64_t record_at = block->start + word->record,
+             record_end = record_at + sizeof *record + (old->blocks + 63) / 64 * 8;
+    for (uint64_t i = 0; i < old->blocks; i++) {
+        uint64_t at = block->start + i * old->bytes;
+        if ((record->survivors[i / 64] >> i % 64 & 1) == 0)
+            continue;
+        if (place >= at && place < at + old->bytes) {
+            *block = (struct block){at, old->bytes, (pma_type_id)record->type};
+            return true;
+        }
+        if (at < first + new->bytes && first < at + old->bytes)
+            index = new->blocks;
+    }
+    *block = (struct block){first, new->bytes, word->type};
+    return index < new->blocks && !(record_at < first + new->bytes &&first < record_end);
+}
+
 static void reach(uint64_t place)
 {
     uint64_t page = place / PAGE_BYTES;
@@ -52,6 +79,9 @@ static void reach(uint64_t place)
             return;
         block.start += index * class->bytes;
         block.bytes = class->bytes;
+    } else if (word->kind == SPAN_MIXED) {
+        if (!block_of_mixed(head, place, &block))
+            return;
     } else if (word->kind != SPAN_LARGE) {
         return;
     }

@@ -268,6 +268,7 @@ static void clear_pages(struct heap *heap)
     const struct page_heap *pages = &heap->parts[0].page_heap;
     size_t most = FILE_BYTES_MAX / PAGE_BYTES, limit = heap->page_limit < most ? heap->page_limit : most;
     clear(heap->page_map, limit * sizeof *heap->page_map);
+    clear(heap->under, limit * sizeof *heap->under);
     if (pages->storage == NULL)
         return;
     clear(pages->storage, (limit + 63) / 64 * 8);

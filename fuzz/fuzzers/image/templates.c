@@ -188,6 +188,17 @@ static void make_dirty(void)
     file_keep();
 }
 
+/* Of sizes that the world has not, while there are no pages left: sparse spans take a second class. */
+static void mix_spans(pma_pool *pool)
+{
+    pma_ptr *first = writing(some(pma_malloc(pool, 200)), 200);
+    memset(first, 0, 200);
+    first[0] = pma_ptr_of(pool, writing(some(pma_malloc_leaf(pool, 700)), 700));
+    first[1] = pma_ptr_of(pool, writing(some(pma_malloc(pool, 1500)), 1500));
+    memset(pma_direct(pool, first[1]), 0, 1500);
+    expect(pma_root_set(pool, "mixed", first), "a root");
+}
+
 static void make_full(void)
 {
     pma_pool *pool = create(TEMPLATE_FULL, CAPACITY_PAGES * PAGE_BYTES, 0);
@@ -199,6 +210,7 @@ static void make_full(void)
     while (count-- > 0) /* and the pages behind each, where there are too few for one more */
         for (size_t pages = 6; pages < 10 && pma_realloc(pool, blocks[count], pages * PAGE_BYTES) == blocks[count];)
             pages++;
+    mix_spans(pool);
     expect(pma_close(pool), "close");
     file_keep();
 }

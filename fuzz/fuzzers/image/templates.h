@@ -6,7 +6,8 @@
  *     TEMPLATE_EMPTY     clean    nothing; never used since it was created
  *     TEMPLATE_CLEAN     clean    the world: types, roots, small and large blocks, free blocks among them, an old log in each lane
  *     TEMPLATE_DIRTY     dirty    the world, left in the middle; logs pending in two lanes; blocks that no root reaches
- *     TEMPLATE_FULL      clean    the world, and all pages of the capacity in spans: the shutdown image lies in the reserve
+ *     TEMPLATE_FULL      clean    the world, and all pages of the capacity in spans: the shutdown image lies in the reserve;
+ *                                  spans of two classes, with a root "mixed"
  *     TEMPLATE_TYPES     dirty    many types, a block of each; every kind of field
  *     TEMPLATE_FIXED     clean    the world at a fixed address, with raw pointers
  *     TEMPLATE_WIDE      dirty    the world, and 300 blocks below one; its capacity moves the heap to 4 MiB
