@@ -32,11 +32,12 @@ static struct {
 } now;
 
 /* The first four: a block there, or no more. */
-enum { OP_CLOSE = SLOTS, OP_CRASH, OPERATIONS };
+enum { OP_CLOSE = SLOTS, OP_CRASH, OP_LOSE, OPERATIONS };
 
 static const char *name(unsigned operation)
 {
-    static const char *const names[OPERATIONS] = {"narrow A", "narrow B", "wide A", "wide B", "close", "crash"};
+    static const char *const names[OPERATIONS] = {"narrow A", "narrow B", "wide A",     "wide B",
+                                                  "close",    "crash",    "lose wide A"};
     return names[operation];
 }
 
@@ -103,6 +104,16 @@ static void retire(unsigned slot)
     as_other(false);
 }
 
+/* The block is unlinked, and the program crashes before it is freed: recovery has to give its room away. */
+static void lose(unsigned slot)
+{
+    now.after.version[slot] = 0;
+    pma_publish(now.pool, &now.table->slot[slot], NULL, 0);
+    now.before = now.after;
+    pool_abandon(now.pool);
+    attach();
+}
+
 static void toggle(unsigned slot)
 {
     if (now.before.version[slot] != 0) {
@@ -131,6 +142,9 @@ static void operate(unsigned thread, unsigned operation)
     case OP_CRASH:
         pool_abandon(now.pool);
         attach();
+        break;
+    case OP_LOSE:
+        lose(WIDE_A);
         break;
     default:
         toggle(operation);
@@ -197,13 +211,14 @@ static uint64_t context(void)
 }
 
 /* The last survivor goes, and its room and that of the record are the second class's; a survivor of two goes, and a crash finds
- * the other; a close, and a second class in both directions. */
+ * the other; a close, and a second class in both directions; a survivor that recovery finds unlinked. */
 static const uint8_t last[] = {NARROW_A, WIDE_A, NARROW_A, WIDE_B, OP_CRASH, WIDE_A, WIDE_A, CASE_END};
 static const uint8_t one_of_two[] = {NARROW_A, NARROW_B, WIDE_A,   NARROW_A, WIDE_B,
                                      OP_CRASH, NARROW_B, OP_CRASH, WIDE_B,   CASE_END};
 static const uint8_t closed[] = {NARROW_A, NARROW_B, WIDE_A, OP_CLOSE, NARROW_B, WIDE_B, OP_CLOSE, WIDE_A, CASE_END};
 static const uint8_t back[] = {WIDE_A, WIDE_B, NARROW_A, WIDE_A, NARROW_B, WIDE_B, OP_CRASH, WIDE_A, CASE_END};
-static const uint8_t *const scripts[] = {last, one_of_two, closed, back, NULL};
+static const uint8_t lost[] = {WIDE_A, WIDE_B, NARROW_A, OP_LOSE, NARROW_B, CASE_END};
+static const uint8_t *const scripts[] = {last, one_of_two, closed, back, lost, NULL};
 
 const struct workload workload_mixed = {
     .name = "mixed",

@@ -22,8 +22,9 @@ static_assert(SPAN_ALIGN == 64, "47 bits of address / 64, shifted by 22, fit a w
 struct mix {
     struct span *old;
     const struct size_class *class;
-    const uint64_t *medium; /* survivors by the record, while the bitmaps hold marks; else NULL */
-    bool remote_too;        /* what others freed counts as free */
+    const uint64_t
+        *medium;     /* survivors by the record: while bitmaps hold marks, a copy in the remote words; else NULL */
+    bool remote_too; /* what others freed counts as free */
     uint32_t record, record_end;
 };
 
@@ -59,7 +60,7 @@ static bool look_under(const struct heap *heap, uint32_t page, struct mix *mix)
     mix->record = (uint32_t)(under & UNDER_RECORD_MASK) * RECORD_UNIT;
     mix->record_end = mix->record + record_bytes(mix->class);
     mix->remote_too = false;
-    mix->medium = heap->settled ? NULL : record_of(heap, page, mix->record)->survivors;
+    mix->medium = heap->settled ? NULL : (const uint64_t *)(const void *)span_remote(mix->old);
     return true;
 }
 
@@ -204,13 +205,19 @@ uint32_t mixed_record_at(const struct heap *heap, const struct span *span)
 
 /* ---- the record ---- */
 
+static struct mixed_record head_of(const struct heap *heap, const struct span *old)
+{
+    const struct part *part = &heap->parts[atomic_load_explicit(&old->part, memory_order_relaxed)];
+    struct mixed_record head = {MIXED_MAGIC, 0, old->page - part->first_page, old->size_class, old->type};
+    head.checksum = checksum64(&head, sizeof head, offsetof(struct mixed_record, checksum));
+    return head;
+}
+
 static void write_record(struct heap *heap, const struct span *old, uint32_t record)
 {
     const struct size_class *class = &size_classes[old->size_class];
-    const struct part *part = &heap->parts[atomic_load_explicit(&old->part, memory_order_relaxed)];
     struct mixed_record *to = record_of(heap, old->page, record);
-    struct mixed_record head = {MIXED_MAGIC, 0, old->page - part->first_page, old->size_class, old->type};
-    head.checksum = checksum64(&head, sizeof head, offsetof(struct mixed_record, checksum));
+    struct mixed_record head = head_of(heap, old);
     pm_copy(&heap->pm, to, &head, sizeof head);
     for (unsigned k = 0; k < words_of(class); k++)
         pm_write8(&heap->pm, &to->survivors[k],
@@ -526,6 +533,8 @@ int mixed_restore(struct heap *heap, struct span *span, const struct span_word *
     struct span *old = span_describe(heap, bin, span->page, &its);
     if (old == NULL)
         return pm_fail(PMA_ENOMEM, "no DRAM for span descriptors");
+    for (unsigned k = 0; k < old->words; k++)
+        atomic_store_explicit(&span_remote(old)[k], record->survivors[k], memory_order_relaxed);
     put_under(heap, old, word->record);
     span_map_pages(heap, span, BIN_CONSERVATIVE);
     return 0;
@@ -561,11 +570,38 @@ void mixed_mark_survivors(const struct heap *heap, const struct span *span)
         atomic_store_explicit(&mix.old->bits[k], survivors_in(&mix, k), memory_order_relaxed);
 }
 
+/* Survivors are what is marked. A log of a hostile file may have written over the record since it was read. */
+static void settle_record(struct heap *heap, const struct mix *mix, uint32_t page, const uint64_t *marks)
+{
+    struct mixed_record *record = record_of(heap, page, mix->record), head = head_of(heap, mix->old);
+    bool changed = false;
+    if (memcmp(record, &head, sizeof head) != 0) {
+        pm_copy(&heap->pm, record, &head, sizeof head);
+        pm_flush(&heap->pm, record, sizeof head);
+        changed = true;
+    }
+    for (unsigned k = 0; k < mix->old->words; k++) {
+        atomic_store_explicit(&span_remote(mix->old)[k], marks[k], memory_order_relaxed);
+        if (record->survivors[k] == marks[k])
+            continue;
+        pm_store8(&heap->pm, &record->survivors[k], marks[k]);
+        pm_flush(&heap->pm, &record->survivors[k], sizeof marks[k]);
+        changed = true;
+    }
+    if (changed)
+        pm_drain(&heap->pm);
+}
+
+static void forget_copy(struct span *old)
+{
+    for (unsigned k = 0; k < old->words; k++)
+        atomic_store_explicit(&span_remote(old)[k], 0, memory_order_relaxed);
+}
+
 bool mixed_settle(struct heap *heap, struct span *span, uint32_t *survivors, uint32_t *in_use)
 {
     struct mix mix;
     uint64_t marks[OLD_WORDS_MAX] = {0}, used[SPAN_WORDS_MAX] = {0}, cover[SPAN_WORDS_MAX] = {0};
-    uint64_t gone[OLD_WORDS_MAX] = {0}, any = 0;
     if (!look_under(heap, span->page, &mix))
         return false;
     for (unsigned k = 0; k < span->words; k++) /* a clean open began with all of them */
@@ -573,6 +609,7 @@ bool mixed_settle(struct heap *heap, struct span *span, uint32_t *survivors, uin
     *survivors = marked_blocks(mix.old, marks);
     *in_use = marked_blocks(span, used);
     if (*survivors == 0) {
+        forget_copy(mix.old);
         if (*in_use != 0)
             unmix(heap, span, mix.old);
         else
@@ -580,14 +617,12 @@ bool mixed_settle(struct heap *heap, struct span *span, uint32_t *survivors, uin
         arena_give(arena_of(heap, mix.old), mix.old);
         return false;
     }
-    for (unsigned k = 0; k < mix.old->words; k++)
-        any |= gone[k] = survivors_in(&mix, k) & ~marks[k];
-    if (any != 0)
-        clear_bits(heap, &mix, span->page, gone);
+    settle_record(heap, &mix, span->page, marks);
     for (unsigned k = 0; k < span->words; k++)
         cover[k] = covered_in(&mix, span, k);
     turn_around(mix.old, marks, NULL);
     turn_around(span, used, cover);
+    forget_copy(mix.old);
     atomic_store(&mix.old->owner, OWNER_MIXED);
     return true;
 }

@@ -36,7 +36,7 @@ static struct census_block block_of(const struct heap *heap, const struct span *
 bool census_find(const struct heap *heap, uint64_t offset, struct census_block *block)
 {
     uint32_t index;
-    struct span *span = heap_block_at(heap, heap->base + offset, &index);
+    struct span *span = heap_block_at(heap, (const void *)((uintptr_t)heap->base + offset), &index);
     if (span == NULL || (used_word(heap, span, index / 64) >> index % 64 & 1) == 0)
         return false;
     *block = block_of(heap, span, index);
