@@ -48,11 +48,15 @@ static size_t bytes_of(unsigned slot)
 
 /* ---- the program ---- */
 
+/* Opened by another thread: what its recovery has not made durable, no fence of this one will. */
 static void attach(void)
 {
     struct pma_options options = oracle_options();
     options.flags |= PMA_HARDENED;
-    if (pma_open(oracle_path(0), &options, &now.pool) < 0)
+    as_other(true);
+    int error = pma_open(oracle_path(0), &options, &now.pool);
+    as_other(false);
+    if (error < 0)
         explorer_fail("the pool does not open: %s", pma_error_detail());
     now.table = pma_root_get(now.pool, "table");
 }
@@ -165,12 +169,14 @@ static void clear(pma_pool *pool)
         oracle_fail(ORACLE_ROOTS, "pma_root_set: %s", pma_error_detail());
 }
 
+/* Both sizes are those of a class: a block is never taken for one of the other. */
 static bool agrees(const struct model *model, const pma_pool *pool, const struct table *table)
 {
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         char *block = pma_direct(pool, table->slot[slot]);
         if (!content_is((void *)block, slot, model->version[slot]) ||
-            (block != NULL && !content_is(last_of(block, slot), slot, model->version[slot])))
+            (block != NULL && (!content_is(last_of(block, slot), slot, model->version[slot]) ||
+                               pma_usable_size(pool, block) != bytes_of(slot))))
             return false;
     }
     return true;
@@ -217,7 +223,7 @@ static const uint8_t one_of_two[] = {NARROW_A, NARROW_B, WIDE_A,   NARROW_A, WID
                                      OP_CRASH, NARROW_B, OP_CRASH, WIDE_B,   CASE_END};
 static const uint8_t closed[] = {NARROW_A, NARROW_B, WIDE_A, OP_CLOSE, NARROW_B, WIDE_B, OP_CLOSE, WIDE_A, CASE_END};
 static const uint8_t back[] = {WIDE_A, WIDE_B, NARROW_A, WIDE_A, NARROW_B, WIDE_B, OP_CRASH, WIDE_A, CASE_END};
-static const uint8_t lost[] = {WIDE_A, WIDE_B, NARROW_A, OP_LOSE, NARROW_B, CASE_END};
+static const uint8_t lost[] = {WIDE_A, WIDE_B, NARROW_A, NARROW_A, OP_LOSE, NARROW_A, NARROW_B, CASE_END};
 static const uint8_t *const scripts[] = {last, one_of_two, closed, back, lost, NULL};
 
 const struct workload workload_mixed = {
