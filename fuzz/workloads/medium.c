@@ -17,8 +17,11 @@
 #define CAPACITY ((size_t)72 * PAGE_BYTES)
 #define SLOTS 2u
 
-static const size_t bytes_of[SLOTS] = {1000,
-                                       4 * PAGE_BYTES + 100}; /* a span of several blocks; one of its own, of 5 pages */
+/* A span of several blocks; one of its own, of 5 pages. */
+static size_t bytes_of(unsigned slot)
+{
+    return slot == 0 ? 1000 : 4 * PAGE_BYTES + 100;
+}
 
 /* Pages 1, 9, 10 and 20: in either block, wherever it is, or free. Two runs touch the same page. */
 static const struct {
@@ -95,7 +98,7 @@ static void open_case(void)
 static void put(unsigned slot)
 {
     as_other(true);
-    struct content *block = now.slots[slot] == 0 ? pma_malloc_leaf(now.pool, bytes_of[slot]) : NULL;
+    struct content *block = now.slots[slot] == 0 ? pma_malloc_leaf(now.pool, bytes_of(slot)) : NULL;
     as_other(false);
     if (block == NULL)
         return;
@@ -183,16 +186,7 @@ static void judge(unsigned level)
     static struct reached reached[LEVELS];
     struct reached *its = &reached[level];
     pma_pool *pool = oracle_open(level);
-    const pma_ptr *slots = pma_root_get(pool, "slots");
-    its->count = 0;
-    if (slots == NULL) {
-        oracle_fail(ORACLE_ROOTS, "the root is gone");
-        oracle_pass(pool);
-    }
-    oracle_reach(pool, its, slots, SLOTS * sizeof *slots, "the root");
-    for (unsigned slot = 0; slot < SLOTS; slot++)
-        if (slots[slot] != 0)
-            oracle_reach(pool, its, pma_direct(pool, slots[slot]), bytes_of[slot], "a slot");
+    const pma_ptr *slots = oracle_slots(pool, its, "slots", SLOTS, bytes_of);
     if (!agrees(&now.before, pool, slots) && !agrees(&now.after, pool, slots))
         oracle_fail(ORACLE_ROOTS, "the slots are neither as before nor as after");
     if ((now.before.bad & ~bad_pages_of(pool)) != 0)

@@ -170,10 +170,10 @@ static void clear(pma_pool *pool)
 }
 
 /* Both sizes are those of a class: a block is never taken for one of the other. */
-static bool agrees(const struct model *model, const pma_pool *pool, const struct table *table)
+static bool agrees(const struct model *model, const pma_pool *pool, const pma_ptr *slots)
 {
     for (unsigned slot = 0; slot < SLOTS; slot++) {
-        char *block = pma_direct(pool, table->slot[slot]);
+        char *block = pma_direct(pool, slots[slot]);
         if (!content_is((void *)block, slot, model->version[slot]) ||
             (block != NULL && (!content_is(last_of(block, slot), slot, model->version[slot]) ||
                                pma_usable_size(pool, block) != bytes_of(slot))))
@@ -187,17 +187,8 @@ static void judge(unsigned level)
     static struct reached reached[LEVELS];
     struct reached *its = &reached[level];
     pma_pool *pool = oracle_open(level);
-    struct table *table = pma_root_get(pool, "table");
-    its->count = 0;
-    if (table == NULL) {
-        oracle_fail(ORACLE_ROOTS, "the table is gone");
-        oracle_pass(pool);
-    }
-    oracle_reach(pool, its, table, TABLE_BYTES, "the root");
-    for (unsigned slot = 0; slot < SLOTS; slot++)
-        if (table->slot[slot] != 0)
-            oracle_reach(pool, its, pma_direct(pool, table->slot[slot]), bytes_of(slot), name(slot));
-    if (!agrees(&now.before, pool, table) && !agrees(&now.after, pool, table))
+    const pma_ptr *slots = oracle_slots(pool, its, "table", SLOTS, bytes_of);
+    if (!agrees(&now.before, pool, slots) && !agrees(&now.after, pool, slots))
         oracle_fail(ORACLE_ROOTS, "the blocks are neither as before nor as after");
     oracle_exact(pool, its);
     oracle_continue(pool, level, its, clear);

@@ -107,6 +107,22 @@ static void check_overlap(const struct reached *reached)
                 oracle_fail(ORACLE_INTACT, "two reachable blocks overlap");
 }
 
+const pma_ptr *oracle_slots(pma_pool *pool, struct reached *reached, const char *root, unsigned slots,
+                            size_t (*bytes_of)(unsigned slot))
+{
+    const pma_ptr *slot = pma_root_get(pool, root);
+    reached->count = 0;
+    if (slot == NULL) {
+        oracle_fail(ORACLE_ROOTS, "the root \"%s\" is gone", root);
+        oracle_pass(pool);
+    }
+    oracle_reach(pool, reached, slot, slots * sizeof *slot, "the root");
+    for (unsigned i = 0; i < slots; i++)
+        if (slot[i] != 0)
+            oracle_reach(pool, reached, pma_direct(pool, slot[i]), bytes_of(i), "a slot");
+    return slot;
+}
+
 void oracle_exact(pma_pool *pool, struct reached *reached)
 {
     check_overlap(reached);

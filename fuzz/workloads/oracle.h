@@ -37,6 +37,10 @@ pma_pool *oracle_open(unsigned level);
 /* A block that is reachable: it must be one of the pool, in use, and long enough. Fails with `what` otherwise. */
 void oracle_reach(pma_pool *pool, struct reached *reached, const void *block, size_t bytes, const char *what);
 
+/* The block of slots that a root leads to, and the blocks in them; ends the check if it is gone. */
+const pma_ptr *oracle_slots(pma_pool *pool, struct reached *reached, const char *root, unsigned slots,
+                            size_t (*bytes_of)(unsigned slot));
+
 /* After all of them: nothing overlaps, and exactly these are in use. */
 void oracle_exact(pma_pool *pool, struct reached *reached);
 

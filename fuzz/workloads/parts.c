@@ -236,12 +236,12 @@ static void clear(pma_pool *pool)
         oracle_fail(ORACLE_ROOTS, "pma_root_set: %s", pma_error_detail());
 }
 
-static bool agrees(const struct model *model, pma_pool *pool, const struct table *table)
+static bool agrees(const struct model *model, pma_pool *pool, const pma_ptr *slots)
 {
     if (heap_parts(&pool->heap) != model->parts)
         return false;
     for (unsigned slot = 0; slot < SLOTS; slot++)
-        if (!content_is(pma_direct(pool, table->slot[slot]), slot, model->version[slot]))
+        if (!content_is(pma_direct(pool, slots[slot]), slot, model->version[slot]))
             return false;
     return true;
 }
@@ -251,17 +251,8 @@ static void judge(unsigned level)
     static struct reached reached[LEVELS];
     struct reached *its = &reached[level];
     pma_pool *pool = oracle_open(level);
-    const struct table *table = pma_root_get(pool, "table");
-    its->count = 0;
-    if (table == NULL) {
-        oracle_fail(ORACLE_ROOTS, "the table is gone");
-        oracle_pass(pool);
-    }
-    oracle_reach(pool, its, table, sizeof *table, "the root");
-    for (unsigned slot = 0; slot < SLOTS; slot++)
-        if (table->slot[slot] != 0)
-            oracle_reach(pool, its, pma_direct(pool, table->slot[slot]), bytes_of(slot), "a slot");
-    if (!agrees(&now.before, pool, table) && !agrees(&now.after, pool, table))
+    const pma_ptr *slots = oracle_slots(pool, its, "table", SLOTS, bytes_of);
+    if (!agrees(&now.before, pool, slots) && !agrees(&now.after, pool, slots))
         oracle_fail(ORACLE_ROOTS, "the slots and the %u parts are neither as before nor as after",
                     heap_parts(&pool->heap));
     oracle_exact(pool, its);

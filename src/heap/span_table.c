@@ -113,7 +113,7 @@ struct span *span_make(struct heap *heap, unsigned bin, uint32_t page, uint32_t 
 
 void span_make_bad(struct heap *heap, uint32_t page, uint32_t pages)
 {
-    struct span_word word = {SPAN_BAD, 0, PMA_TYPE_CONSERVATIVE, pages};
+    struct span_word word = {SPAN_BAD, 0, PMA_TYPE_CONSERVATIVE, pages, 0};
     bad_pages_provide(&heap->parts[heap_part_of_page(heap, page)]);
     struct span *span = span_restore(heap, BIN_CONSERVATIVE, page, &word);
     if (span == NULL) /* it was provided for */
