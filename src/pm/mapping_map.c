@@ -148,8 +148,8 @@ static void unmap(struct mapping *m)
     if (m->reservation != NULL)
         munmap(m->reservation, m->reservation_length);
     else if (m->length != 0) /* the addresses are the first part's: it keeps them, and the file lets go */
-        mmap(m->base, whole_length(m, m->length), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
-             -1, 0);
+        (void)mmap(m->base, whole_length(m, m->length), PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     if (m->alias != NULL)
         munmap(m->alias, m->heap_offset);
     m->reservation = m->base = m->alias = NULL;
