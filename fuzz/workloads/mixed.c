@@ -61,28 +61,6 @@ static void attach(void)
     now.table = pma_root_get(now.pool, "table");
 }
 
-static void create_pool(void)
-{
-    struct pma_options options = oracle_options();
-    pma_pool *pool;
-    options.size = options.capacity = CAPACITY;
-    if (pma_create(oracle_path(0), &options, &pool) < 0)
-        explorer_fail("the first pool: %s", pma_error_detail());
-    struct table *table = pma_malloc(pool, TABLE_BYTES);
-    if (table == NULL)
-        explorer_fail("no table: %s", pma_error_detail());
-    memset(table, 0, sizeof *table);
-    pma_persist(pool, table, sizeof *table);
-    if (pma_root_set(pool, "table", table) < 0 || pma_close(pool) < 0)
-        explorer_fail("the first pool: %s", pma_error_detail());
-}
-
-static void open_case(void)
-{
-    memset(&now, 0, sizeof now);
-    attach();
-}
-
 /* By another thread than the one that links the block. */
 static void *allocate(unsigned slot)
 {
@@ -131,6 +109,35 @@ static void toggle(unsigned slot)
     *block = *last_of(block, slot) = content_of(slot, 1);
     now.after.version[slot] = 1;
     pma_publish(now.pool, &now.table->slot[slot], block, bytes_of(slot));
+}
+
+/* The narrow blocks are there from the beginning, and no thread owns their span: the first wide one finds it so. */
+static void create_pool(void)
+{
+    struct pma_options options = oracle_options();
+    options.size = options.capacity = CAPACITY;
+    memset(&now, 0, sizeof now);
+    if (pma_create(oracle_path(0), &options, &now.pool) < 0)
+        explorer_fail("the first pool: %s", pma_error_detail());
+    now.table = pma_malloc(now.pool, TABLE_BYTES);
+    if (now.table == NULL)
+        explorer_fail("no table: %s", pma_error_detail());
+    memset(now.table, 0, sizeof *now.table);
+    pma_persist(now.pool, now.table, sizeof *now.table);
+    if (pma_root_set(now.pool, "table", now.table) < 0)
+        explorer_fail("the first pool: %s", pma_error_detail());
+    toggle(NARROW_A);
+    toggle(NARROW_B);
+    if (pma_close(now.pool) < 0)
+        explorer_fail("the first pool: %s", pma_error_detail());
+}
+
+static void open_case(void)
+{
+    memset(&now, 0, sizeof now);
+    now.before.version[NARROW_A] = now.before.version[NARROW_B] = 1;
+    now.after = now.before;
+    attach();
 }
 
 static void operate(unsigned thread, unsigned operation)
@@ -209,12 +216,13 @@ static uint64_t context(void)
 
 /* The last survivor goes, and its room and that of the record are the second class's; a survivor of two goes, and a crash finds
  * the other; a close, and a second class in both directions; a survivor that recovery finds unlinked. */
-static const uint8_t last[] = {NARROW_A, WIDE_A, NARROW_A, WIDE_B, OP_CRASH, WIDE_A, WIDE_A, CASE_END};
-static const uint8_t one_of_two[] = {NARROW_A, NARROW_B, WIDE_A,   NARROW_A, WIDE_B,
-                                     OP_CRASH, NARROW_B, OP_CRASH, WIDE_B,   CASE_END};
-static const uint8_t closed[] = {NARROW_A, NARROW_B, WIDE_A, OP_CLOSE, NARROW_B, WIDE_B, OP_CLOSE, WIDE_A, CASE_END};
-static const uint8_t back[] = {WIDE_A, WIDE_B, NARROW_A, WIDE_A, NARROW_B, WIDE_B, OP_CRASH, WIDE_A, CASE_END};
-static const uint8_t lost[] = {WIDE_A, WIDE_B, NARROW_A, NARROW_A, OP_LOSE, NARROW_A, NARROW_B, CASE_END};
+static const uint8_t last[] = {WIDE_A, NARROW_A, NARROW_B, WIDE_B, OP_CRASH, WIDE_A, WIDE_A, CASE_END};
+static const uint8_t one_of_two[] = {WIDE_A, NARROW_A, WIDE_B, OP_CRASH, NARROW_B, OP_CRASH, WIDE_B, CASE_END};
+static const uint8_t closed[] = {WIDE_A, OP_CLOSE, NARROW_B, WIDE_B, OP_CLOSE, WIDE_A, CASE_END};
+static const uint8_t back[] = {NARROW_A, NARROW_B, WIDE_A, WIDE_B,   OP_CRASH, NARROW_A,
+                               WIDE_A,   NARROW_B, WIDE_B, OP_CRASH, WIDE_A,   CASE_END};
+static const uint8_t lost[] = {NARROW_A, NARROW_B, WIDE_A,   WIDE_B,   OP_CLOSE, NARROW_A,
+                               NARROW_A, OP_LOSE,  NARROW_A, NARROW_B, CASE_END};
 static const uint8_t *const scripts[] = {last, one_of_two, closed, back, lost, NULL};
 
 const struct workload workload_mixed = {

@@ -12,9 +12,7 @@
 #include "heap/heap.h"
 
 #define CENTRAL_GRADES 8u /* lists by fullness: below an eighth, a quarter, ..., the rest */
-/* Of these, spans that may take a second class (mixed.h): while the file could grow, and when it cannot. */
-#define SPARSE_GRADES 3u
-#define HALF_GRADES 4u
+#define SPARSE_GRADES 3u  /* of these: spans that may take a second class (mixed.h) */
 
 struct central {
     struct lock lock;

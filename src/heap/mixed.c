@@ -364,7 +364,6 @@ static struct span *mix_into(struct heap *heap, struct span *old, unsigned bin, 
 
 /* A search ends after so many spans. With fewer blocks than a 24th of a span's, a mixed one would cost more than it is worth. */
 #define SEARCH_SPANS 32u
-#define SEARCH_SPANS_ANYHOW 256u
 #define LEAST_DIVISOR 24u
 
 static struct span *search(struct heap *heap, struct thread_cache *cache, unsigned bin, struct wish *wish, unsigned g)
@@ -386,18 +385,15 @@ static struct span *search(struct heap *heap, struct thread_cache *cache, unsign
     return NULL;
 }
 
-struct span *mixed_take(struct heap *heap, struct thread_cache *cache, unsigned bin, bool anyhow)
+struct span *mixed_take(struct heap *heap, struct thread_cache *cache, unsigned bin)
 {
     const struct part *part = &heap->parts[cache->part];
-    struct wish wish = {heap, &size_classes[heap->bins[bin].size_class], 1, SEARCH_SPANS_ANYHOW};
-    if (!anyhow) {
-        if (!part_is_sparse(part) || atomic_load_explicit(&part->lists->sparse_pages, memory_order_relaxed) == 0)
-            return NULL;
-        wish.budget = SEARCH_SPANS;
-        wish.least = wish.class->blocks / LEAST_DIVISOR + 1;
-    }
+    const struct size_class *class = &size_classes[heap->bins[bin].size_class];
+    struct wish wish = {heap, class, class->blocks / LEAST_DIVISOR + 1, SEARCH_SPANS};
+    if (!part_is_sparse(part) || atomic_load_explicit(&part->lists->sparse_pages, memory_order_relaxed) == 0)
+        return NULL;
     struct span *span = NULL;
-    for (unsigned g = 0; g < (anyhow ? HALF_GRADES : SPARSE_GRADES) && span == NULL; g++)
+    for (unsigned g = 0; g < SPARSE_GRADES && span == NULL; g++)
         span = search(heap, cache, bin, &wish, g);
     return span;
 }

@@ -54,9 +54,9 @@ uint32_t mixed_record_at(const struct heap *heap, const struct span *span);
 const char *mixed_record_fault(const struct types *types, const struct span_word *word, uint64_t page,
                                const char *start);
 
-/* A span for the cache's bin, out of a sparse one of another; NULL if there is none, or if sparse ones are few. `anyhow`: pages
- * are to be had no more, any that is less than half full will do. Wants the pages lock. */
-struct span *mixed_take(struct heap *heap, struct thread_cache *cache, unsigned bin, bool anyhow);
+/* A span for the cache's bin, out of a sparse one of another; NULL if there is none, or if sparse ones are few. Wants
+ * the pages lock. */
+struct span *mixed_take(struct heap *heap, struct thread_cache *cache, unsigned bin);
 /* Gives what survivors left since to the new class. Without a cache: nobody else is there. */
 void mixed_collect(struct heap *heap, struct thread_cache *cache, struct span *old);
 

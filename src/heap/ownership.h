@@ -38,10 +38,6 @@ void gather_flush(struct thread_cache *cache);
 bool span_detach_full(struct thread_cache *cache, struct span *span);
 /* The owner hands on a span that is on no list: to the empties, to central, or as full. */
 void span_hand_on(struct thread_cache *cache, struct span *span);
-/* All that the cache owns, and is less than half full, goes to central, but for bin `except`: pages are had no more, and there
- * it may become a mixed span. */
-void cache_lend(struct thread_cache *cache, unsigned except);
-
 void partial_push(struct bin *bin, struct span *span);
 void partial_unlink(struct bin *bin, struct span *span);
 

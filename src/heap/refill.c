@@ -54,16 +54,10 @@ static struct span *new_span(struct heap *heap, struct thread_cache *cache, stru
     }
     lock_acquire(&heap->pages_lock);
     int error = heap_find_pages(heap, cache->part, pages, 1, &page);
-    if (error != 0 && (span = mixed_take(heap, cache, index, false)) == NULL)
+    if (error != 0 && (span = mixed_take(heap, cache, index)) == NULL)
         error = heap_scavenge_pages(heap, cache->part, cache, pages, 1, &page);
-    if (error != 0 && span == NULL && (span = mixed_take(heap, cache, index, false)) == NULL)
+    if (error != 0 && span == NULL && (span = mixed_take(heap, cache, index)) == NULL)
         error = heap_take_pages(heap, cache->part, NULL, pages, 1, false, &page);
-    if (error != 0 && span == NULL) {
-        lock_release(&heap->pages_lock);
-        cache_lend(cache, index);
-        lock_acquire(&heap->pages_lock);
-        span = mixed_take(heap, cache, index, true);
-    }
     if (error == 0) {
         span = span_make(heap, index, page, pages);
         if (span == NULL)

@@ -358,26 +358,6 @@ void cache_drain(struct thread_cache *cache, unsigned except)
     }
 }
 
-void cache_lend(struct thread_cache *cache, unsigned except)
-{
-    const struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
-    unsigned bins = bins_in_use(heap);
-    for (unsigned index = 0; index < bins; index++) {
-        struct bin *bin = &cache->bins[index];
-        if (index == except || bin->block_bytes < MIXED_BYTES_MIN)
-            continue;
-        if (bin->current != NULL && span_is_below(bin->current, HALF_GRADES))
-            span_hand_on(cache, put_back_current(bin));
-        for (struct span *next, *partial = bin->partial_head; partial != NULL; partial = next) {
-            next = partial->next;
-            if (span_is_below(partial, HALF_GRADES)) {
-                partial_unlink(bin, partial);
-                span_hand_on(cache, partial);
-            }
-        }
-    }
-}
-
 static uint64_t slow_paths_of(const struct thread_cache *cache, unsigned bins)
 {
     uint64_t sum = 0;
