@@ -301,6 +301,8 @@ static int announce(struct pma_pool *pool, unsigned index)
     error = pool_writable(pool);
     if (error != 0)
         first->part_count = index;
+    else
+        part->mapping.linked = true;
     return error;
 }
 

@@ -178,7 +178,7 @@ static int busy(const char *path, bool read_only)
     return pm_fail(PMA_EBUSY, "%s is in use by another process", path);
 }
 
-/* A replica whose page cannot be read is written anew from the other one, before anything else is done with the pool. */
+/* A replica whose page cannot be read is written anew from the other one, when the files are known to be the pool's. */
 static int mend_replica(struct part *part, unsigned index)
 {
     char valid[SUPERBLOCK_BYTES], page[SUPERBLOCK_BYTES];
@@ -190,19 +190,22 @@ static int mend_replica(struct part *part, unsigned index)
     return mend_pages(&part->mapping, page, sizeof page, offset);
 }
 
-static int read_superblock(struct part *part, bool *damaged)
+/* `lost`: the replica that cannot be read, or NO_REPLICA. */
+#define NO_REPLICA 2u
+
+static int read_superblock(struct part *part, bool *damaged, unsigned *lost)
 {
     char image[2 * SUPERBLOCK_BYTES] = {0};
     uint64_t bytes;
     int error = mapping_size(&part->mapping, &bytes), unreadable = 0, fault = 0;
-    unsigned lost = 0;
+    *lost = NO_REPLICA;
     for (unsigned i = 0; i < 2 && i * (uint64_t)SUPERBLOCK_BYTES < bytes && error == 0; i++) {
         uint64_t at = (uint64_t)i * SUPERBLOCK_BYTES;
         uint64_t length = bytes - at < sizeof(struct superblock) ? bytes - at : sizeof(struct superblock);
         fault = mapping_read(&part->mapping, image + at, length, at);
         if (fault == PMA_EIO && ++unreadable == 1) {
             memset(image + at, 0, length);
-            lost = i;
+            *lost = i;
         } else {
             error = fault; /* of both it is the last one that is told */
         }
@@ -210,8 +213,8 @@ static int read_superblock(struct part *part, bool *damaged)
     if (error == 0)
         error = superblock_choose(image, bytes, part->mapping.path, &part->superblock, damaged);
     if (unreadable == 1 && error != 0) /* the cause of it */
-        return mapping_read(&part->mapping, image, sizeof(struct superblock), (uint64_t)lost * SUPERBLOCK_BYTES);
-    return error == 0 && unreadable == 1 && !part->mapping.read_only ? mend_replica(part, lost) : error;
+        return mapping_read(&part->mapping, image, sizeof(struct superblock), (uint64_t)*lost * SUPERBLOCK_BYTES);
+    return error;
 }
 
 struct finding {
@@ -219,6 +222,7 @@ struct finding {
     const struct pma_options *options;
     const char *path; /* that the program gave */
     bool present[PART_MAX];
+    unsigned lost, lost_of[PART_MAX]; /* replicas that cannot be read: of the file opened last, and of those kept */
 };
 
 /* Opens a file as whatever part it is. */
@@ -230,7 +234,7 @@ static int open_part(struct finding *finding, const char *path, struct part *par
     if (error == PMA_EBUSY)
         error = busy(path, read_only);
     if (error == 0)
-        error = read_superblock(part, &damaged);
+        error = read_superblock(part, &damaged, &finding->lost);
     finding->pool->report.replica_repaired |= damaged;
     if (error != 0)
         mapping_close(&part->mapping);
@@ -242,6 +246,7 @@ static void keep(struct finding *finding, const struct part *part)
     unsigned index = part->superblock.part_index;
     finding->pool->heap.parts[index] = *part;
     finding->present[index] = true;
+    finding->lost_of[index] = finding->lost;
 }
 
 static bool open_already(const struct finding *finding, const char *path)
@@ -298,48 +303,56 @@ static bool try_place(struct finding *finding, const char *path, unsigned index,
     return false;
 }
 
-static int missing(const struct finding *finding, unsigned index, const char *hint, int error)
+static int unusable(const struct finding *finding, unsigned index, int error)
 {
     char why[256];
     snprintf(why, sizeof why, "%s", pma_error_detail());
-    return pm_fail(
-        error == PMA_ENOENT ? PMA_EPART : error,
-        "part %u of the pool of %s is missing; it was last at \"%s\" (%s). If it has moved, name it in options.parts",
-        index, finding->path, hint, why);
+    return pm_fail(error, "part %u of the pool of %s cannot be used: %s", index, finding->path, why);
+}
+
+static int missing(const struct finding *finding, unsigned index, const char *hint, const char *why)
+{
+    return pm_fail(PMA_EPART,
+                   "part %u of the pool of %s is missing; it was last at \"%s\" (%s). If it has moved, put it beside %s, "
+                   "or name it in options.parts",
+                   index, finding->path, hint, why, finding->path);
+}
+
+/* A hint is of no use if its replica cannot be read, or says nothing. */
+static bool read_hint(const struct part *knows, unsigned index, struct part_hint *hint)
+{
+    for (size_t replica = 0; replica < 2; replica++) {
+        uint64_t at = replica * SUPERBLOCK_BYTES + sizeof(struct superblock) + index * sizeof *hint;
+        if (mapping_read(&knows->mapping, hint, sizeof *hint, at) == 0 && hint->path[0] != '\0' &&
+            memchr(hint->path, '\0', sizeof hint->path) != NULL)
+            return true;
+    }
+    return false;
 }
 
 /* A part that was not given is looked for where it was last, then beside the file that was given. */
 static int look_for(struct finding *finding, unsigned index, const struct part *knows)
 {
-    struct part_hint hint = {.path = ""};
-    char beside[4096];
+    struct part_hint hint;
+    char beside[4096], why[256];
     uint8_t pool_uuid[16];
-    int error = 0;
+    int error;
     memcpy(pool_uuid, knows->superblock.pool_uuid, sizeof pool_uuid);
-    for (size_t replica = 0; replica < 2; replica++) {
-        uint64_t at = replica * SUPERBLOCK_BYTES + sizeof(struct superblock) + index * sizeof hint;
-        if (mapping_read(&knows->mapping, &hint, sizeof hint, at) != 0 || hint.path[0] == '\0' ||
-            memchr(hint.path, '\0', sizeof hint.path) == NULL) {
-            hint.path[0] = '\0';
-            error = pm_fail(PMA_EPART, "nothing says where");
-            continue;
-        }
-        if (try_place(finding, hint.path, index, pool_uuid, &error))
-            return 0;
-        break;
-    }
-    int at_hint = missing(finding, index, hint.path, error);
-    if (hint.path[0] != '\0' && error == PMA_ENOENT) {
-        char *copy = strdup(finding->path);
-        bool found = copy != NULL && in_directory(dirname(copy), hint.path, beside, sizeof beside) == 0 &&
-                     try_place(finding, beside, index, pool_uuid, &error);
-        free(copy);
-        if (found)
-            return 0;
-        pm_fail(PMA_ENOENT, "and not beside it");
-        at_hint = missing(finding, index, hint.path, PMA_EPART);
-    }
-    return at_hint;
+    if (!read_hint(knows, index, &hint))
+        return missing(finding, index, "", "nothing says where");
+    if (try_place(finding, hint.path, index, pool_uuid, &error))
+        return 0;
+    if (error != PMA_ENOENT)
+        return unusable(finding, index, error);
+    snprintf(why, sizeof why, "and there is none beside the file given");
+    char *copy = strdup(finding->path);
+    bool named = copy != NULL && in_directory(dirname(copy), hint.path, beside, sizeof beside) == 0;
+    free(copy);
+    if (named && try_place(finding, beside, index, pool_uuid, &error))
+        return 0;
+    if (named && error != PMA_ENOENT)
+        snprintf(why, sizeof why, "%s", pma_error_detail());
+    return missing(finding, index, hint.path, why);
 }
 
 /* Whether the states of two parts are of one time: format.h. */
@@ -411,6 +424,9 @@ int parts_find(struct pma_pool *pool, const char *path, const struct pma_options
         error = check_parts(&finding);
     if (error == 0)
         error = check_layout(heap, options);
+    for (unsigned part = 0; error == 0 && part < heap->parts[0].superblock.part_count; part++)
+        if (finding.lost_of[part] != NO_REPLICA && !heap->parts[part].mapping.read_only)
+            error = mend_replica(&heap->parts[part], finding.lost_of[part]);
     if (error == 0)
         atomic_store_explicit(&heap->part_count, heap->parts[0].superblock.part_count, memory_order_relaxed);
     return error;

@@ -169,7 +169,9 @@ int pma_region_create(pma_pool *pool, unsigned flags, pma_region **out)
     struct directory *head = new_directory(pool, flags, 0);
     if (head == NULL)
         return PMA_ENOMEM;
-    error = new_handle(pool, head, out);
+    error = pool_writable(pool); /* else it may not be durable */
+    if (error == 0)
+        error = new_handle(pool, head, out);
     if (error != 0)
         pma_free(pool, head);
     return error;

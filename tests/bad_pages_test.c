@@ -3,6 +3,8 @@
 #include "bad_medium.h"
 #include "suites.h"
 
+#include "heap/bad_pages.h"
+#include "heap/mixed.h"
 #include "media/format.h"
 #include "pm/badblocks.h"
 #include "pool.h"
@@ -252,8 +254,150 @@ static void readers_and_other_devices(void)
     close_pool(pool);
 }
 
+/* ---- spans of two classes ---- */
+
+/* 128 and 416 bytes: with each tenth of the first left, a span takes the second. Blocks are kept by their offsets in the file. */
+enum { OLD = 128, NEW = 400, MANY = 10000 };
+
+struct many {
+    uint64_t at[MANY];
+    unsigned count;
+};
+
+static void fill_up(pma_pool *pool, struct many *many, size_t bytes)
+{
+    const char *block;
+    for (many->count = 0; many->count < MANY && (block = pma_malloc_leaf(pool, bytes)) != NULL; many->count++)
+        many->at[many->count] = offset_in_file(pool, block);
+    CHECK(many->count < MANY);
+}
+
+static bool is_on(uint64_t block, size_t bytes, uint64_t page)
+{
+    return block < page + PAGE_BYTES && block + bytes > page;
+}
+
+/* Frees all but each tenth, and what lies on the page (0: none). */
+static void thin_out(pma_pool *pool, struct many *many, size_t bytes, uint64_t page)
+{
+    unsigned left = 0;
+    for (unsigned i = 0; i < many->count; i++) {
+        if (i % 10 == 0 && !is_on(many->at[i], bytes, page))
+            many->at[left++] = many->at[i];
+        else
+            pma_free(pool, heap_of(pool)->base + many->at[i]);
+    }
+    many->count = left;
+}
+
+/* What is withheld does not survive: after a close it is free. */
+static void withheld_blocks_are_no_survivors(void)
+{
+    static struct many old, new;
+    const char *path = disk_scratch("bad-sparse");
+    pma_pool *pool = create_pool(path, MIB, MIB);
+    fill_up(pool, &old, OLD);
+    uint64_t page = old.at[1000] / PAGE_BYTES * PAGE_BYTES;
+    thin_out(pool, &old, OLD, page);
+    close_pool(pool);
+    pool = open_bad(path, &page, 1);
+    if (pool == NULL)
+        return;
+    fill_up(pool, &new, NEW);
+    CHECK(new.count > 1000);
+    close_pool(pool);
+    pool = open_pool_at(path, 0);
+    CHECK_EQUAL(stats_of(pool).total.inuse_objects, old.count + new.count);
+    CHECK_HEAP(pool);
+    close_pool(pool);
+}
+
+/* The library puts nothing of its own on a bad page. */
+static void no_record_lies_on_a_bad_page(void)
+{
+    static struct many old, new;
+    const char *path = disk_scratch("bad-record");
+    pma_pool *pool = create_pool(path, MIB, MIB);
+    fill_up(pool, &old, OLD);
+    uint32_t index;
+    const struct span *first = heap_block_at(&pool->heap, pool->heap.base + old.at[1024], &index);
+    uint64_t bad = offset_in_file(pool, first->start);
+    close_pool(pool);
+    pool = open_bad(path, &bad, 1); /* the first page of a span, where the record is cheapest */
+    if (pool == NULL)
+        return;
+    thin_out(pool, &old, OLD, 0);
+    fill_up(pool, &new, NEW);
+    CHECK(new.count > 1000);
+    const struct span *span = heap_span_at(&pool->heap, pool->heap.base + bad);
+    CHECK(span == NULL || mixed_old(&pool->heap, span) == NULL);
+    CHECK_HEAP(pool);
+    close_pool(pool);
+}
+
+/* Of the second class as well. */
+static void blocks_of_mixed_spans_are_withheld(void)
+{
+    static struct many old, new, again;
+    const char *path = disk_scratch("bad-mixed");
+    pma_pool *pool = create_pool(path, MIB, MIB);
+    fill_up(pool, &old, OLD);
+    thin_out(pool, &old, OLD, 0);
+    fill_up(pool, &new, NEW);
+    uint64_t page = new.at[500] / PAGE_BYTES *PAGE_BYTES;
+    unsigned freed = 0, on_page = 0;
+    for (unsigned i = 0; i < new.count; i++)
+        if (is_on(new.at[i], NEW, page)) {
+            pma_free(pool, heap_of(pool)->base + new.at[i]);
+            freed++;
+        }
+    CHECK(freed > 5);
+    close_pool(pool);
+    pool = open_bad(path, &page, 1);
+    if (pool == NULL)
+        return;
+    fill_up(pool, &again, NEW);
+    for (unsigned i = 0; i < again.count; i++)
+        on_page += is_on(again.at[i], NEW, page);
+    CHECK_EQUAL(on_page, 0);
+    CHECK_HEAP(pool);
+    close_pool(pool);
+    pool = open_pool_at(path, 0);
+    CHECK_EQUAL(stats_of(pool).total.inuse_objects, old.count + new.count - freed + again.count);
+    close_pool(pool);
+}
+
+/* The shutdown image of a full pool lies in the reserve: if that is bad, the close says so, and nothing linked is lost. */
+static void an_image_on_a_bad_page_is_told(void)
+{
+    static struct many old;
+    const char *path = disk_scratch("bad-image");
+    pma_pool *pool = create_pool(path, MIB, MIB);
+    fill_up(pool, &old, OLD);
+    for (unsigned i = 0; i < old.count; i += 2)
+        pma_free(pool, pool->heap.base + old.at[i]);
+    CHECK_EQUAL(pma_root_set(pool, "block", pool->heap.base + old.at[1]), 0);
+    struct part *part = &pool->heap.parts[0];
+    lock_acquire(&pool->heap.pages_lock);
+    CHECK_EQUAL(heap_grow(&pool->heap, 0, 1, 1, true), 0);
+    struct bad_run run = {part->mapping.heap_offset + MIB, PAGE_BYTES};
+    struct bad_blocks list = {.runs = &run, .count = 1};
+    CHECK_EQUAL(bad_pages_learn(part, &list, MIB / PAGE_BYTES, part->page_limit), 0);
+    lock_release(&pool->heap.pages_lock);
+    CHECK_ERROR(pma_close(pool), PMA_EIO, "shutdown image");
+    pool = open_pool_at(path, 0);
+    CHECK_EQUAL(info_of(pool).open.recovered, 1);
+    CHECK(pma_root_get(pool, "block") != NULL);
+    CHECK_EQUAL(stats_of(pool).total.inuse_objects, 1);
+    close_pool(pool);
+}
+
 void bad_pages_tests(CU_pSuite suite)
 {
+    CU_ADD_TEST(suite, withheld_blocks_are_no_survivors);
+    CU_ADD_TEST(suite, no_record_lies_on_a_bad_page);
+    CU_ADD_TEST(suite, blocks_of_mixed_spans_are_withheld);
+    CU_ADD_TEST(suite, an_image_on_a_bad_page_is_told);
     CU_ADD_TEST(suite, free_pages_are_set_aside);
     CU_ADD_TEST(suite, pages_in_use_stay_until_they_are_free);
     CU_ADD_TEST(suite, free_blocks_are_withheld);

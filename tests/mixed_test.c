@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Spans that take a second class (heap/mixed.h): whose block is whose, in all orders of frees, over close and crash. */
+#include "child.h"
 #include "heap/mixed.h"
 #include "heap/ownership.h"
 #include "heap/span_table.h"
@@ -8,6 +9,9 @@
 #include "media/format.h"
 #include "stress.h"
 #include "suites.h"
+
+#include <signal.h>
+#include <sys/mman.h>
 
 /* 128 and 416 bytes: 512 and 157 blocks in a span of 64 KiB; of each tenth of the first, that survives, two of the second are
  * in the way. */
@@ -587,8 +591,84 @@ static void sizes_change_over_many_opens(void)
     CHECK(mixed > 0);
 }
 
+/* ---- a medium that fails ---- */
+
+struct failure {
+    const char *path, *before; /* a copy of the file before msync began to fail */
+    bool unmixing;             /* the last survivors go, or spans are mixed */
+    uint64_t *lost;            /* where in the file the 4 KiB are that the kernel drops then; shared */
+};
+
+static void work_while_msync_fails(void *arg)
+{
+    static struct many old, new;
+    struct failure *failure = arg;
+    struct pma_options options = PMA_OPTIONS_INIT;
+    options.size = options.capacity = 2 * POOL;
+    options.durability = PMA_DURABILITY_MSYNC;
+    options.flags = failure->unmixing ? PMA_HARDENED : 0;
+    pma_pool *pool = NULL;
+    CHECK_EQUAL(pma_create(failure->path, &options, &pool), 0);
+    pma_ptr *heads = two_heads(pool);
+    allocate_all(pool, OLD, &old);
+    thin_out(pool, &old);
+    if (failure->unmixing)
+        allocate_all(pool, NEW, &new);
+    link_objects(pool, &heads[0], failure->unmixing ? &new : &old, failure->unmixing ? NEW : OLD, 1);
+    CHECK(copy_file(failure->path, failure->before));
+    if (!refuse(SYS_msync, 0, 0, EIO))
+        die();
+    *failure->lost = TABLE_OFFSET / 4096 * 4096;
+    if (failure->unmixing)
+        free_many(pool, &old);
+    allocate_all(pool, NEW, &new);
+    uint32_t page = 0;
+    for (struct span *span; !failure->unmixing && (span = span_next(&pool->heap, &page)) != NULL;)
+        if (mixed_old(&pool->heap, span) != NULL)
+            *failure->lost = (uint64_t)(span->start - pool->heap.base) + mixed_record_at(&pool->heap, span);
+    die();
+}
+
+/* Whatever of it the medium has and what not: what was linked before can be had again. */
+static void a_failed_msync_loses_no_pool(void)
+{
+    uint64_t *lost = mmap(NULL, sizeof *lost, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    for (unsigned unmixing = 0; unmixing <= 1; unmixing++) {
+        struct failure failure = {disk_scratch("mixed-msync"), disk_scratch("mixed-before"), unmixing, lost};
+        char page[4096];
+        CHECK_CHILD_DIES(work_while_msync_fails, &failure, SIGKILL);
+        CHECK(read_at(failure.before, page, sizeof page, *lost / sizeof page * sizeof page));
+        CHECK(write_at(failure.path, page, sizeof page, *lost / sizeof page * sizeof page));
+        pma_pool *pool = open_pool_at(failure.path, 0);
+        CHECK(length(pool, two_heads(pool)[0], unmixing ? NEW : OLD) > 100);
+        CHECK_HEAP(pool);
+        close_pool(pool);
+    }
+    munmap(lost, sizeof *lost);
+}
+
+static void a_reader_changes_nothing(void)
+{
+    for (unsigned crash = 0; crash <= 1; crash++) {
+        struct links links = {scratch("mixed-reader"), 1, 2, crash};
+        if (crash)
+            CHECK_CHILD_DIES(make_links, &links, SIGKILL);
+        else
+            CHECK_CHILD(make_links, &links);
+        uint64_t before = file_sum(links.path);
+        pma_pool *pool = open_pool_at(links.path, PMA_READ_ONLY);
+        pma_ptr *heads = pma_root_get(pool, "heads");
+        CHECK(length(pool, heads[0], OLD) > 100 && length(pool, heads[1], NEW) > 100);
+        CHECK_HEAP(pool);
+        close_pool(pool);
+        CHECK_EQUAL(file_sum(links.path), before);
+    }
+}
+
 void mixed_tests(CU_pSuite suite)
 {
+    CU_ADD_TEST(suite, a_failed_msync_loses_no_pool);
+    CU_ADD_TEST(suite, a_reader_changes_nothing);
     CU_ADD_TEST(suite, a_full_pool_serves_another_size);
     CU_ADD_TEST(suite, frees_come_in_any_order);
     CU_ADD_TEST(suite, what_is_no_block_is_reported);

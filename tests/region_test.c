@@ -3,12 +3,14 @@
 #include "suites.h"
 #include "support.h"
 
+#include "child.h"
 #include "heap/heap.h"
 #include "observe/stats.h"
 #include "pool.h"
 #include "stress.h"
 
 #include <pthread.h>
+#include <signal.h>
 
 static pma_region *create_region(pma_pool *pool, unsigned flags)
 {
@@ -278,6 +280,25 @@ static void no_block_of_a_region_is_freed_alone(void)
     close_pool(pool);
 }
 
+static void create_while_msync_fails(void *path)
+{
+    struct pma_options options = PMA_OPTIONS_INIT;
+    options.durability = PMA_DURABILITY_MSYNC;
+    pma_pool *pool = NULL;
+    pma_region *region;
+    CHECK_EQUAL(pma_create(path, &options, &pool), 0);
+    if (refuse(SYS_msync, 0, 0, EIO)) {
+        CHECK_ERROR(pma_region_create(pool, 0, &region), PMA_EIO, "msync");
+        CHECK_EQUAL(stats_of(pool).total.inuse_objects, 0);
+    }
+    die();
+}
+
+static void a_head_that_is_not_durable_is_told(void)
+{
+    CHECK_CHILD_DIES(create_while_msync_fails, (void *)(uintptr_t)disk_scratch("region-msync"), SIGKILL);
+}
+
 struct watcher {
     pma_region *region;
     unsigned calls;
@@ -311,6 +332,7 @@ static void watermark_handlers_may_use_the_region(void)
 
 void region_tests(CU_pSuite suite)
 {
+    CU_ADD_TEST(suite, a_head_that_is_not_durable_is_told);
     CU_ADD_TEST(suite, a_region_survives_when_rooted);
     CU_ADD_TEST(suite, a_region_vanishes_when_not_rooted);
     CU_ADD_TEST(suite, more_chunks_than_a_directory_has);

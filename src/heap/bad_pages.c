@@ -97,7 +97,6 @@ static bool make_room(struct bad_pages *bad, size_t more)
 
 int bad_pages_learn(struct part *part, const struct bad_blocks *list, uint64_t from, uint64_t to)
 {
-    to = to < part->superblock.capacity_pages ? to : part->superblock.capacity_pages;
     uint64_t pages = count_pages(part, list, from, to);
     if (pages == 0 && part->bad == NULL)
         return 0;
@@ -191,6 +190,8 @@ void bad_pages_provide(struct part *part)
 void bad_pages_quarantine(struct heap *heap, struct part *part)
 {
     uint32_t end = part->page_heap.pages, first, pages;
+    if (end > part->superblock.capacity_pages)
+        end = (uint32_t)part->superblock.capacity_pages;
     for (uint32_t at = 0; bad_pages_next(part, at, end, &first, &pages);) {
         uint32_t run = page_heap_withdraw(&part->page_heap, first, pages);
         if (run != 0)

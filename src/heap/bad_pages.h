@@ -10,7 +10,8 @@
  *     a crash before the word of a bad span: free pages, which the next open looks at anew; after it: a bad span
  *
  * Each bad page becomes a bad span at most once while the pool is open: as many descriptors are taken in advance, so that
- * dissolving a span cannot fail. Pages of the reserve hold nothing but shutdown images, and are not looked at.
+ * dissolving a span cannot fail. Pages of the reserve hold nothing but shutdown images, and are never set aside: a close that
+ * would put one there fails. Blocks of a mixed span that survivors uncover while the pool is open are not withheld.
  *
  * All functions want the pages lock. Pages are counted from the part's first one here.
  */

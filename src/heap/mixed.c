@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/mixed.h"
+#include "heap/bad_pages.h"
 #include "heap/central.h"
 #include "heap/misuse.h"
 #include "heap/ownership.h"
@@ -313,7 +314,8 @@ static bool place_record(struct mix *mix, const struct size_class *class, uint32
 static bool fits(void *arg, struct span *span)
 {
     struct wish *wish = arg;
-    if (wish->budget == 0 || atomic_load_explicit(&wish->heap->under[span->page], memory_order_relaxed) != 0)
+    if (wish->budget == 0 || atomic_load_explicit(&wish->heap->under[span->page], memory_order_relaxed) != 0 ||
+        bad_pages_in(wish->heap, span)) /* what is withheld there is no survivor, and a record could not be read */
         return false;
     wish->budget--;
     struct mix mix = as_candidate(span);
@@ -338,6 +340,12 @@ static struct span *describe_new(struct heap *heap, struct mix *mix, unsigned bi
     return span;
 }
 
+/* An msync has: what was stored since may not be on the medium, and nothing may be built on it before the next open. */
+static bool failed(const struct heap *heap)
+{
+    return atomic_load_explicit(&heap->pm.error, memory_order_relaxed) != 0;
+}
+
 static struct span *mix_into(struct heap *heap, struct span *old, unsigned bin, const struct wish *wish,
                              struct thread_cache *cache)
 {
@@ -345,10 +353,12 @@ static struct span *mix_into(struct heap *heap, struct span *old, unsigned bin, 
     uint32_t price;
     if (!place_record(&mix, wish->class, &price) || room_for(&mix, wish->class) < wish->least + price)
         return NULL;
+    write_record(heap, old, mix.record);
+    if (failed(heap)) /* the word must not lead to what may not be on the medium */
+        return NULL;
     struct span *span = describe_new(heap, &mix, bin, (uintptr_t)cache);
     if (span == NULL)
         return NULL;
-    write_record(heap, old, mix.record);
     pm_publish8(&heap->pm, heap_word(heap, old->page),
                 span_word_pack_mixed(span->size_class, span->type, span->pages, mix.record));
     lock_acquire(&heap->mixed_lock);
@@ -390,7 +400,8 @@ struct span *mixed_take(struct heap *heap, struct thread_cache *cache, unsigned 
     const struct part *part = &heap->parts[cache->part];
     const struct size_class *class = &size_classes[heap->bins[bin].size_class];
     struct wish wish = {heap, class, class->blocks / LEAST_DIVISOR + 1, SEARCH_SPANS};
-    if (!part_is_sparse(part) || atomic_load_explicit(&part->lists->sparse_pages, memory_order_relaxed) == 0)
+    if (failed(heap) || !part_is_sparse(part) ||
+        atomic_load_explicit(&part->lists->sparse_pages, memory_order_relaxed) == 0)
         return NULL;
     struct span *span = NULL;
     for (unsigned g = 0; g < SPARSE_GRADES && span == NULL; g++)
@@ -506,6 +517,8 @@ void mixed_collect(struct heap *heap, struct thread_cache *cache, struct span *o
             misuse_report_twice(heap, old, k, twice[k]);
     if (last)
         arena_give(arena_of(heap, old), old);
+    if (failed(heap)) /* on the medium the room may still be that of survivors and the record */
+        return;
     /* Until the last of them is given, the span cannot look empty. */
     for (unsigned k = 0, all = span->words; k < all; k++) {
         if (opened.words[k] == 0)

@@ -4,6 +4,7 @@
  * layout). Full spans and large blocks need no entry, so a full pool has next to no image; the worst case is derived in
  * superblock.h.
  */
+#include "heap/bad_pages.h"
 #include "heap/central.h"
 #include "heap/large.h"
 #include "heap/mixed.h"
@@ -72,10 +73,13 @@ int image_write(struct heap *heap, unsigned number)
     superblock->image_page = superblock->image_bytes = superblock->image_checksum = 0;
     if (spans == 0)
         return 0;
-    uint32_t pages = (uint32_t)((bytes + PAGE_BYTES - 1) >> PAGE_SHIFT), page;
+    uint32_t pages = (uint32_t)((bytes + PAGE_BYTES - 1) >> PAGE_SHIFT), page, bad, bad_count;
     int error = heap_take_pages(heap, number, NULL, pages, 1, true, &page);
     if (error != 0)
         return error;
+    if (bad_pages_next(part, page - part->first_page, page - part->first_page + pages, &bad, &bad_count))
+        return pm_fail(PMA_EIO, "the medium of %s is bad at heap page %u, where the shutdown image would be",
+                       part->mapping.path, bad);
     uint64_t *image = (uint64_t *)(void *)(heap->pages + (size_t)page * PAGE_BYTES), *word = heap_word(heap, page);
     pm_store8(&heap->pm, word, span_word_pack(SPAN_INTERNAL, 0, 0, pages));
     pm_flush(&heap->pm, word, sizeof *word);

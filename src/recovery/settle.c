@@ -63,6 +63,7 @@ static bool place_mixed(struct rebuild *rebuild, struct span *span)
         return false;
     count_live(rebuild, atomic_load_explicit(&old->bin, memory_order_relaxed), survivors, old->block_bytes);
     count_live(rebuild, atomic_load_explicit(&span->bin, memory_order_relaxed), in_use, span->block_bytes);
+    bad_pages_withhold(heap, span);
     if (span->used < (int32_t)span->blocks)
         central_put(heap, span);
     else

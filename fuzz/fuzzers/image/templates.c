@@ -188,29 +188,47 @@ static void make_dirty(void)
     file_keep();
 }
 
-/* Of sizes that the world has not, while there are no pages left: sparse spans take a second class. */
-static void mix_spans(pma_pool *pool)
+/* As many as the pool has room for, each of which leads to the one before it; returns the last. */
+static pma_ptr *fill(pma_pool *pool, size_t bytes)
 {
-    pma_ptr *first = writing(some(pma_malloc(pool, 200)), 200);
-    memset(first, 0, 200);
-    first[0] = pma_ptr_of(pool, writing(some(pma_malloc_leaf(pool, 700)), 700));
-    first[1] = pma_ptr_of(pool, writing(some(pma_malloc(pool, 1500)), 1500));
-    memset(pma_direct(pool, first[1]), 0, 1500);
-    expect(pma_root_set(pool, "mixed", first), "a root");
+    pma_ptr *last = NULL, *block;
+    while ((block = pma_malloc(pool, bytes)) != NULL) {
+        memset(writing(block, bytes), 0, bytes);
+        block[0] = pma_ptr_of(pool, last);
+        last = block;
+    }
+    return last;
 }
 
+/* Keeps each eighth of a chain. */
+static void thin_out(pma_pool *pool, pma_ptr *last)
+{
+    unsigned left = 0;
+    for (pma_ptr *block = last, *before; block != NULL; block = before) {
+        before = pma_direct(pool, block[0]);
+        if (left++ % 8 == 0) {
+            store(last, block == last ? 0 : pma_ptr_of(pool, block));
+            last = block;
+        } else {
+            pma_free(pool, block);
+        }
+    }
+    store(last, 0);
+}
+
+/* Not a page is free, and sparse spans have taken a second class. */
 static void make_full(void)
 {
     pma_pool *pool = create(TEMPLATE_FULL, CAPACITY_PAGES * PAGE_BYTES, 0);
     make_world(pool, false);
-    void *blocks[CAPACITY_PAGES];
-    unsigned count = 0;
-    while ((blocks[count] = pma_malloc_leaf(pool, SIZE_CLASS_MAX_BYTES + 1)) != NULL)
-        count++;
-    while (count-- > 0) /* and the pages behind each, where there are too few for one more */
-        for (size_t pages = 6; pages < 10 && pma_realloc(pool, blocks[count], pages * PAGE_BYTES) == blocks[count];)
-            pages++;
-    mix_spans(pool);
+    pma_ptr *chain = fill(pool, 128);
+    thin_out(pool, chain);
+    pma_ptr *heads = writing(some(pma_malloc(pool, 16)), 16);
+    heads[0] = pma_ptr_of(pool, chain);
+    heads[1] = pma_ptr_of(pool, fill(pool, 400));
+    if (heads[1] == 0)
+        fuzzer_fail("a template cannot be made: no span is mixed");
+    expect(pma_root_set(pool, "full", heads), "a root");
     expect(pma_close(pool), "close");
     file_keep();
 }
