@@ -312,10 +312,11 @@ static int unusable(const struct finding *finding, unsigned index, int error)
 
 static int missing(const struct finding *finding, unsigned index, const char *hint, const char *why)
 {
-    return pm_fail(PMA_EPART,
-                   "part %u of the pool of %s is missing; it was last at \"%s\" (%s). If it has moved, put it beside %s, "
-                   "or name it in options.parts",
-                   index, finding->path, hint, why, finding->path);
+    return pm_fail(
+        PMA_EPART,
+        "part %u of the pool of %s is missing; it was last at \"%s\" (%s). If it has moved, put it beside %s, "
+        "or name it in options.parts",
+        index, finding->path, hint, why, finding->path);
 }
 
 /* A hint is of no use if its replica cannot be read, or says nothing. */

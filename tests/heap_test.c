@@ -89,6 +89,8 @@ static void remote_words_take_no_memory_before_they_are_set(void)
 
 /* ---- spans and their words ---- */
 
+#define OWNER ((uintptr_t)0x12340)
+
 static uint64_t word_in_file(pma_pool *pool, uint32_t page)
 {
     uint64_t word = 0;
@@ -124,6 +126,7 @@ static void a_span_has_its_word_as_long_as_it_lives(void)
         CHECK(class == 0 || span_all_free(span));
         CHECK(heap_span_at(heap, span->start) == span &&
               heap_span_at(heap, span->start + pages * PAGE_BYTES - 1) == span);
+        atomic_store(&span->owner, OWNER);
         span->next = list;
         list = span;
         taken += pages;
@@ -133,7 +136,8 @@ static void a_span_has_its_word_as_long_as_it_lives(void)
     lock_acquire(&heap->pages_lock);
     uint32_t last = list->page;
     pm_counters(&flushes, &fences);
-    atomic_fetch_sub(&heap->used_pages, taken); /* nobody has a block of them: only kept spans are dissolved */
+    atomic_fetch_sub(&heap->used_pages, taken - 9); /* nobody has a block of them: only kept spans are dissolved */
+    atomic_fetch_sub(&heap->used_large, 9);
     CHECK_EQUAL(span_dissolve(heap, list), taken);
     pm_counters(&flushes_after, &fences_after);
     CHECK(flushes_after - flushes == SIZE_CLASS_COUNT && fences_after - fences == 1);
@@ -172,8 +176,6 @@ static void a_large_span_changes_its_length_and_bin(void)
 
 /* ---- central ---- */
 
-#define OWNER ((uintptr_t)0x12340)
-
 static struct span *span_with(pma_pool *pool, unsigned bin, unsigned used)
 {
     lock_acquire(&pool->heap.pages_lock);
@@ -209,7 +211,7 @@ static void central_hands_out_the_fullest_first(void)
             return;
         CHECK(i < COUNT_OF(grades) ? (unsigned)taken[i]->used * 4 / 1024 == grades[i] : taken[i]->used == 0);
     }
-    CHECK(central_take(heap, 0, bin, OWNER) == NULL && atomic_load(&heap->kept_pages) == 0);
+    CHECK(central_take(heap, 0, bin, OWNER) == NULL && heap_pages_kept(heap) == 0);
     for (unsigned i = 0; i < COUNT_OF(used); i++) {
         for (unsigned k = 0; k < taken[i]->words; k++)
             atomic_store(&taken[i]->bits[k], span_full_word(taken[i], k));
@@ -236,7 +238,7 @@ static void the_last_free_takes_a_span_out_of_central(void)
         central_check(heap, span);
     }
     CHECK(atomic_load(&span->owner) == OWNER_DEAD && span->used == 0 && span_all_free(span));
-    CHECK(atomic_load(&span_remote(span)[0]) == 0 && atomic_load(&heap->kept_pages) == span->pages);
+    CHECK(atomic_load(&span_remote(span)[0]) == 0 && heap_pages_kept(heap) == span->pages);
     central_check(heap, span); /* somebody who is late */
     CHECK(central_take_empties(heap, 0, size_class_of(64)) == span && span->next == NULL);
     CHECK(atomic_load(&heap->parts[0].lists->centrals[size_class_of(64)].stock) == 1 &&

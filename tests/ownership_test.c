@@ -103,10 +103,10 @@ static void frees_empty_a_span_that_nobody_owns(void)
     CHECK(owner_is_central(atomic_load(&span->owner)));
     batch_free(&theirs);
     CHECK(owner_is_central(atomic_load(&span->owner))); /* the last frees wait */
-    uint32_t kept = atomic_load(&pool->heap.kept_pages);
+    uint64_t kept = stats_of(pool).pages_cached;
     flush_for(&pool->heap);
     CHECK_EQUAL(atomic_load(&span->owner), OWNER_DEAD);
-    CHECK_EQUAL(atomic_load(&pool->heap.kept_pages), kept + span->pages);
+    CHECK_EQUAL(stats_of(pool).pages_cached, kept + span->pages);
     check_empty(pool, 100 + LIFO_MAX);
 }
 

@@ -19,4 +19,14 @@ uint64_t caches_slow_paths(struct heap *heap);
 /* Free blocks of a bin that no bitmap knows of: in LIFOs, in words and gathered. All threads are idle. */
 uint64_t caches_hold(struct heap *heap, unsigned index);
 
+/*
+ * Whether the live page is told with this word of 64 mallocs, or of frees. All threads write its row: with each word it cost
+ * 0.4 ns a call where two threads use one bin. Each 16th is told, once what is not told yet is less than a 16th of all.
+ */
+#define WORDS_PER_TELL 16u
+static inline bool bin_is_told(uint64_t words)
+{
+    return words < WORDS_PER_TELL * WORDS_PER_TELL || words % WORDS_PER_TELL == 0;
+}
+
 #endif

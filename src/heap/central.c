@@ -12,6 +12,13 @@ static struct central *central_at(const struct heap *heap, unsigned part, unsign
     return &heap->parts[part].lists->centrals[bin];
 }
 
+/* Under the lock, hence without a locked instruction. */
+static void count_stock(struct central *central, unsigned spans)
+{
+    atomic_store_explicit(&central->stock, atomic_load_explicit(&central->stock, memory_order_relaxed) + spans,
+                          memory_order_relaxed);
+}
+
 static unsigned part_of(const struct span *span)
 {
     return atomic_load_explicit(&span->part, memory_order_relaxed);
@@ -40,7 +47,7 @@ static void link_partial(struct heap *heap, struct central *central, struct span
         span->next->prev = span;
     *head = span;
     count_sparse(heap, span, span->pages);
-    atomic_fetch_add_explicit(&central->stock, 1, memory_order_relaxed);
+    count_stock(central, 1);
 }
 
 static void unlink_partial(struct heap *heap, struct central *central, struct span *span)
@@ -52,7 +59,7 @@ static void unlink_partial(struct heap *heap, struct central *central, struct sp
         central->partial[grade(span)] = span->next;
     if (span->next != NULL)
         span->next->prev = span->prev;
-    atomic_fetch_sub_explicit(&central->stock, 1, memory_order_relaxed);
+    count_stock(central, -1u);
 }
 
 void span_collect(struct heap *heap, struct span *span)
@@ -71,6 +78,28 @@ void span_collect(struct heap *heap, struct span *span)
     }
 }
 
+/* An owner's list of empty ones. Caches are mappings of an odd number of pages, often side by side: threads differ. */
+static unsigned empties_of(uintptr_t owner)
+{
+    return (unsigned)(owner / 4096 % EMPTY_LISTS);
+}
+
+/* The owner's own first. */
+static struct span *take_empty(struct heap *heap, struct central *central, uintptr_t owner)
+{
+    unsigned first = empties_of(owner);
+    for (unsigned n = 0; n < EMPTY_LISTS; n++) {
+        struct span **list = &central->empty[(first + n) % EMPTY_LISTS], *span = *list;
+        if (span == NULL)
+            continue;
+        *list = span->next;
+        count_stock(central, -1u);
+        atomic_fetch_add_explicit(&heap->used_pages, span->pages, memory_order_relaxed);
+        return span;
+    }
+    return NULL;
+}
+
 struct span *central_take(struct heap *heap, unsigned part, unsigned bin, uintptr_t owner)
 {
     struct central *central = central_at(heap, part, bin);
@@ -80,14 +109,10 @@ struct span *central_take(struct heap *heap, unsigned part, unsigned bin, uintpt
     struct span *span = NULL;
     for (unsigned g = CENTRAL_GRADES; g-- > 0 && span == NULL;)
         span = central->partial[g];
-    if (span != NULL) {
+    if (span != NULL)
         unlink_partial(heap, central, span);
-    } else if ((span = central->empty) != NULL) {
-        central->empty = span->next;
-        atomic_fetch_sub_explicit(&central->stock, 1, memory_order_relaxed);
-        atomic_fetch_sub_explicit(&heap->kept_pages, span->pages, memory_order_relaxed);
-        atomic_fetch_add_explicit(&heap->used_pages, span->pages, memory_order_relaxed);
-    }
+    else
+        span = take_empty(heap, central, owner);
     if (span != NULL)
         atomic_store(&span->owner, owner);
     lock_release(&central->lock);
@@ -115,14 +140,14 @@ struct span *central_take_if(struct heap *heap, unsigned part, unsigned bin, uns
 void central_put_empty(struct heap *heap, struct span *span)
 {
     struct central *central = central_at(heap, part_of(span), atomic_load_explicit(&span->bin, memory_order_relaxed));
+    struct span **list = &central->empty[empties_of(atomic_load_explicit(&span->owner, memory_order_relaxed))];
     span->place = PLACE_NONE;
     span->cursor = 0;
     atomic_store_explicit(&span->owner, OWNER_DEAD, memory_order_release);
     lock_acquire(&central->lock);
-    span->next = central->empty;
-    central->empty = span;
-    atomic_fetch_add_explicit(&central->stock, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&heap->kept_pages, span->pages, memory_order_relaxed);
+    span->next = *list;
+    *list = span;
+    count_stock(central, 1);
     atomic_fetch_sub_explicit(&heap->used_pages, span->pages, memory_order_relaxed);
     lock_release(&central->lock);
 }
@@ -197,11 +222,15 @@ struct span *central_take_empties(struct heap *heap, unsigned part, unsigned bin
     if (atomic_load_explicit(&central->stock, memory_order_relaxed) == 0)
         return NULL;
     lock_acquire(&central->lock);
-    struct span *list = central->empty;
-    central->empty = NULL;
-    for (struct span *span = list; span != NULL; span = span->next) {
-        atomic_fetch_sub_explicit(&central->stock, 1, memory_order_relaxed);
-        atomic_fetch_sub_explicit(&heap->kept_pages, span->pages, memory_order_relaxed);
+    struct span *list = NULL;
+    for (unsigned n = 0; n < EMPTY_LISTS; n++) {
+        for (struct span *next, *span = central->empty[n]; span != NULL; span = next) {
+            next = span->next;
+            span->next = list;
+            list = span;
+            count_stock(central, -1u);
+        }
+        central->empty[n] = NULL;
     }
     lock_release(&central->lock);
     return list;

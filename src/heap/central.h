@@ -13,12 +13,14 @@
 
 #define CENTRAL_GRADES 8u /* lists by fullness: below an eighth, a quarter, ..., the rest */
 #define SPARSE_GRADES 3u  /* of these: spans that may take a second class (mixed.h) */
+/* Empty spans lie apart by the thread that emptied them: their blocks' lines are in the caches of its core. */
+#define EMPTY_LISTS 4u
 
 struct central {
     struct lock lock;
     struct span *partial[CENTRAL_GRADES];
-    struct span *empty;     /* owner OWNER_DEAD, all bits local */
-    _Atomic uint32_t stock; /* partial and empty spans: 0 saves the lock */
+    struct span *empty[EMPTY_LISTS]; /* owner OWNER_DEAD, all bits local */
+    _Atomic uint32_t stock;          /* partial and empty spans: 0 saves the lock */
 };
 
 /* What a part has of spans that nobody owns. */

@@ -113,9 +113,8 @@ struct heap {
     _Atomic uint32_t bin_count;
     uint16_t (*typed_bins)[SIZE_CLASS_COUNT]; /* [PMA_TYPE_MAX]; 0: none yet */
 
-    /* used_pages + used_large + kept_pages + kept_large = pages in all small, large and bad spans */
-    _Atomic uint32_t kept_pages; /* in small ones without a block in use */
-    _Atomic uint64_t used_pages; /* in others, but large ones */
+    /* used_pages + used_large + heap_pages_kept + kept_large = pages in all small, large and bad spans */
+    _Atomic uint64_t used_pages; /* in small ones with blocks in use, and in bad ones */
     /* Of large ones; written under the pages lock only, hence without a locked instruction. */
     _Atomic uint64_t kept_large, used_large;
     struct watermarks watermarks;
@@ -184,6 +183,12 @@ static inline uint64_t heap_pages_used(const struct heap *heap)
 {
     return atomic_load_explicit(&heap->used_pages, memory_order_relaxed) +
            atomic_load_explicit(&heap->used_large, memory_order_relaxed);
+}
+/* Pages of small spans without a block in use; pages lock. */
+static inline uint64_t heap_pages_kept(const struct heap *heap)
+{
+    return (uint64_t)heap->pages_by_kind[SPAN_SMALL] + heap->pages_by_kind[SPAN_BAD] -
+           atomic_load_explicit(&heap->used_pages, memory_order_relaxed);
 }
 static inline bool heap_level_is_settled(const struct heap *heap)
 {

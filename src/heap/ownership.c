@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/ownership.h"
+#include "heap/cache_figures.h"
 #include "heap/central.h"
 #include "heap/large.h"
 #include "heap/misuse.h"
 #include "heap/mixed.h"
-
-/* After so many frees past the LIFO the live page is told: rare enough to cost nothing, often enough for a watcher. */
-#define RELEASES_PER_TELL 256u
 
 static struct heap *its_heap(struct thread_cache *cache)
 {
@@ -220,7 +218,7 @@ void gather_flush(struct thread_cache *cache)
     } else {
         span_free_foreign(cache, span, k, mask);
     }
-    if (before / RELEASES_PER_TELL != after / RELEASES_PER_TELL)
+    if (before / 64 != after / 64 && bin_is_told(after / 64))
         bin_tell(cache, bin);
 }
 

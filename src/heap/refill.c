@@ -9,6 +9,7 @@
  *     5. a new span: free pages, pages of other bins' empty spans, room in other bins' sparse spans, pages that caches pin,
  *        growth of the file; when that is full, room in half-full spans of other bins
  */
+#include "heap/cache_figures.h"
 #include "heap/central.h"
 #include "heap/large.h"
 #include "heap/mixed.h"
@@ -122,6 +123,12 @@ static __attribute__((noinline)) bool find_span(struct heap *heap, struct thread
     return true;
 }
 
+/* A hardened pool refills for each block, others for a word of them. */
+static bool is_telling(const struct heap *heap, uint64_t refills)
+{
+    return heap->hardened ? refills % 64 == 0 && bin_is_told(refills / 64) : bin_is_told(refills);
+}
+
 static inline __attribute__((always_inline)) void *refill(struct thread_cache *cache, struct bin *bin)
 {
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
@@ -133,7 +140,7 @@ static inline __attribute__((always_inline)) void *refill(struct thread_cache *c
         gather_flush(cache);
     if (!in_current(heap, bin) && !find_span(heap, cache, bin))
         return NULL;
-    if (!heap->hardened || refills % 64 == 0) /* a hardened pool comes here for each block, others for a word of them */
+    if (is_telling(heap, refills))
         bin_tell(cache, bin);
     return cache_malloc(cache, bin);
 }
@@ -146,12 +153,15 @@ void *cache_refill_here(struct thread_cache *cache, struct bin *bin)
 void *cache_refill(struct thread_cache *cache, struct bin *bin)
 {
     struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
+    const struct span *before = bin->current;
+    uint64_t refills = atomic_load_explicit(&bin->refills, memory_order_relaxed);
     void *block = refill(cache, bin);
     if (UNLIKELY(block == NULL)) {
         block = placement_elsewhere(cache, bin->index);
         if (block == NULL)
             errno = ENOMEM;
     }
-    heap_look_at_level(heap);
+    if (bin->current != before || is_telling(heap, refills)) /* all threads write what this reads */
+        heap_look_at_level(heap);
     return block;
 }

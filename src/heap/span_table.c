@@ -172,8 +172,7 @@ static struct span *concatenate(struct span *from, struct span *to)
 
 uint32_t span_dissolve_kept(struct heap *heap, unsigned part)
 {
-    if (atomic_load_explicit(&heap->kept_pages, memory_order_relaxed) == 0 &&
-        atomic_load_explicit(&heap->kept_large, memory_order_relaxed) == 0)
+    if (heap_pages_kept(heap) == 0 && atomic_load_explicit(&heap->kept_large, memory_order_relaxed) == 0)
         return 0;
     struct part_lists *lists = heap->parts[part].lists;
     struct span *list = NULL;

@@ -74,7 +74,7 @@ static void collect_pages(struct heap *heap, struct pma_stats *stats)
         largest = run > largest ? run : largest;
         stats->metadata_bytes += page_heap->node_count * sizeof *page_heap->nodes;
     }
-    stats->pages_cached = atomic_load(&heap->kept_pages) + kept_large;
+    stats->pages_cached = heap_pages_kept(heap) + kept_large;
     stats->pages_large = heap->pages_by_kind[SPAN_LARGE] - kept_large;
     stats->pages_small = heap->pages_by_kind[SPAN_SMALL] - (stats->pages_cached - kept_large);
     stats->pages_internal = heap->pages_by_kind[SPAN_INTERNAL];
@@ -223,7 +223,7 @@ const char *heap_check(struct heap *heap)
     for (unsigned part = 0; part < heap_parts(heap) && fault == NULL; part++)
         fault = page_heap_check(&heap->parts[part].page_heap);
     uint32_t page = 0, end = 0;
-    uint64_t in_spans = 0;
+    uint64_t in_spans = 0, kept = 0;
     for (struct span *span; fault == NULL && (span = span_next(heap, &page)) != NULL;) {
         const struct part *part = &heap->parts[heap_part_of_page(heap, span->page)];
         for (end = end < part->first_page ? part->first_page : end; end < span->page; end++)
@@ -231,6 +231,8 @@ const char *heap_check(struct heap *heap)
                 fault = "a free page has a word on the medium";
         end = span->page + span->pages;
         in_spans += span->pages;
+        if (span->kind == SPAN_SMALL && atomic_load(&span->owner) == OWNER_DEAD)
+            kept += span->pages;
         if (fault == NULL && end > part->first_page + part->page_heap.pages)
             fault = "a span reaches beyond its part";
         if (fault == NULL)
@@ -238,9 +240,10 @@ const char *heap_check(struct heap *heap)
     }
     if (fault == NULL && in_spans + heap_pages_free(heap) != heap_pages_total(heap))
         fault = "pages in spans and free pages do not add up";
-    if (fault == NULL && heap_pages_used(heap) + atomic_load(&heap->kept_pages) + atomic_load(&heap->kept_large) +
-                                 heap->pages_by_kind[SPAN_INTERNAL] !=
-                             in_spans)
+    if (fault == NULL && heap_pages_kept(heap) != kept)
+        fault = "spans that nobody has are not those without a block in use";
+    if (fault == NULL &&
+        heap_pages_used(heap) + kept + atomic_load(&heap->kept_large) + heap->pages_by_kind[SPAN_INTERNAL] != in_spans)
         fault = "pages in use and kept pages do not add up";
     lock_release(&heap->pages_lock);
     return fault;
