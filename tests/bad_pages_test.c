@@ -156,6 +156,53 @@ static void free_blocks_are_withheld(void)
     close_pool(pool);
 }
 
+/* As well those that are freed while the pool is open; a block may begin on the page before. */
+static void blocks_freed_later_are_withheld(void)
+{
+    enum { BLOCKS = 2000 };
+    static char *blocks[BLOCKS];
+    static const size_t sizes[] = {512, 3072};
+    for (unsigned size = 0; size < COUNT_OF(sizes); size++) {
+        const char *path = full_size_pool("bad-later");
+        pma_pool *pool = open_pool_at(path, 0);
+        size_t bytes = sizes[size];
+        uint64_t at[BLOCKS], kept = 0;
+        unsigned count = 0;
+        while (count < BLOCKS && (blocks[count] = pma_malloc_leaf(pool, bytes)) != NULL)
+            at[count] = offset_in_file(pool, blocks[count]), count++;
+        uint64_t page = at[500] / PAGE_BYTES * PAGE_BYTES;
+        close_pool(pool);
+        pool = open_bad(path, &page, 1);
+        if (pool == NULL)
+            return;
+        for (unsigned i = 0; i < count; i++) {
+            if (at[i] + bytes > page && at[i] < page + PAGE_BYTES)
+                pma_free(pool, pool->heap.base + at[i]);
+            else
+                kept++;
+        }
+        CHECK(kept < count && kept > 400);
+        CHECK_EQUAL(stats_of(pool).total.inuse_objects, kept);
+        reports_begin();
+        pma_free(pool, pool->heap.base + at[500]);
+        CHECK_REPORT(PMA_EFREE, pool->heap.base + at[500]);
+        reports_end();
+        for (unsigned i = 0; i < count; i += 2) /* others are had again */
+            if (at[i] + bytes <= page || at[i] >= page + PAGE_BYTES) {
+                pma_free(pool, pool->heap.base + at[i]);
+                kept--;
+            }
+        nobody_gets(pool, &page, 1);
+        CHECK_EQUAL(stats_of(pool).total.inuse_objects, kept);
+        CHECK_HEAP(pool);
+        close_pool(pool);
+        pool = open_pool_at(path, 0);
+        CHECK_EQUAL(stats_of(pool).total.inuse_objects, kept);
+        CHECK_HEAP(pool);
+        close_pool(pool);
+    }
+}
+
 static void crash_with_garbage(void *arg)
 {
     pma_pool *pool = open_pool_at(arg, 0);
@@ -401,6 +448,7 @@ void bad_pages_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, free_pages_are_set_aside);
     CU_ADD_TEST(suite, pages_in_use_stay_until_they_are_free);
     CU_ADD_TEST(suite, free_blocks_are_withheld);
+    CU_ADD_TEST(suite, blocks_freed_later_are_withheld);
     CU_ADD_TEST(suite, recovery_sets_aside_what_it_frees);
     CU_ADD_TEST(suite, bad_metadata_is_an_error);
     CU_ADD_TEST(suite, appended_pages_are_looked_at);

@@ -200,6 +200,13 @@ void bad_pages_quarantine(struct heap *heap, struct part *part)
     }
 }
 
+bool bad_pages_near(const struct heap *heap, const struct span *span, uint32_t i)
+{
+    const struct part *part = &heap->parts[atomic_load_explicit(&span->part, memory_order_relaxed)];
+    uint32_t page = span->page - part->first_page + i, first, pages;
+    return bad_pages_next(part, page, page + (span->block_bytes + 2 * PAGE_BYTES - 2) / PAGE_BYTES, &first, &pages);
+}
+
 /* ---- blocks ---- */
 
 static bool remember(struct bad_pages *bad, struct span *span, uint32_t block)
@@ -237,6 +244,30 @@ uint32_t bad_pages_withhold(struct heap *heap, struct span *span)
             withheld += withhold_block(part->bad, span, (uint32_t)block);
     }
     return withheld;
+}
+
+static bool is_on_bad_page(const struct part *part, const struct span *span, uint32_t block)
+{
+    uint64_t from = (uint64_t)block * span->block_bytes, to = from + span->block_bytes;
+    uint32_t begin = span->page - part->first_page, first, pages;
+    return bad_pages_next(part, begin + (uint32_t)(from >> PAGE_SHIFT),
+                          begin + (uint32_t)((to + PAGE_BYTES - 1) >> PAGE_SHIFT), &first, &pages);
+}
+
+enum withholding bad_pages_withhold_freed(struct heap *heap, struct span *span, uint32_t block)
+{
+    struct part *part = &heap->parts[atomic_load_explicit(&span->part, memory_order_relaxed)];
+    enum withholding result = NOT_WITHHELD;
+    lock_acquire(&heap->pages_lock);
+    if (part->bad != NULL && is_on_bad_page(part, span, block)) {
+        for (uint32_t k = 0; k < part->bad->withheld_count && result == NOT_WITHHELD; k++)
+            if (part->bad->withheld[k].span == span && part->bad->withheld[k].block == block)
+                result = WITHHELD_BEFORE;
+        if (result == NOT_WITHHELD && remember(part->bad, span, block))
+            result = WITHHELD;
+    }
+    lock_release(&heap->pages_lock);
+    return result;
 }
 
 void bad_pages_give_back(struct heap *heap)

@@ -37,8 +37,13 @@ bool bad_pages_in(const struct heap *heap, const struct span *span);
 /* A descriptor for a bad span is where the arena finds it next. */
 void bad_pages_provide(struct part *part);
 
+/* Whether a block of the span that begins in its page i may reach a bad one. */
+bool bad_pages_near(const struct heap *heap, const struct span *span, uint32_t i);
 /* Takes the free bits of a small span that nobody has, of blocks on bad pages; how many. The close gives them back. */
 uint32_t bad_pages_withhold(struct heap *heap, struct span *span);
+/* The same for one that is in use and is being freed: its bit stays taken. Without the pages lock. */
+enum withholding { NOT_WITHHELD, WITHHELD, WITHHELD_BEFORE };
+enum withholding bad_pages_withhold_freed(struct heap *heap, struct span *span, uint32_t block);
 void bad_pages_give_back(struct heap *heap);
 /* Takes them, which count as used in their spans, from sums by bin. */
 void bad_pages_leave_out_withheld(const struct heap *heap, uint64_t *objects, uint64_t *bytes);

@@ -136,7 +136,7 @@ static void take_from_under(struct heap *heap, const struct span *old)
 
 static bool is_mixed_entry(uintptr_t entry, const struct span *span)
 {
-    return (entry & PAGE_MAP_BIN_MASK) == 0 && span->block_bytes != 0;
+    return (entry & (PAGE_MAP_BIN_MASK | PAGE_MAP_NEAR_BAD)) == 0 && span->block_bytes != 0;
 }
 
 static struct span *block_in(const struct heap *heap, struct span *span, bool mixed, uint32_t offset, uint32_t *index)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "heap/ownership.h"
+#include "heap/bad_pages.h"
 #include "heap/cache_figures.h"
 #include "heap/central.h"
 #include "heap/large.h"
@@ -283,6 +284,22 @@ static struct span *block_of_mixed(const struct heap *heap, const void *block, u
     return span != NULL && block == span->start + (size_t)*index * span->block_bytes ? span : NULL;
 }
 
+/* A block on a bad page stays out of use until the close. True if there is nothing more to do. */
+static bool withheld(struct thread_cache *cache, struct bin *bin, struct span *span, uint32_t index)
+{
+    struct heap *heap = its_heap(cache);
+    if (heap->parts[atomic_load_explicit(&span->part, memory_order_relaxed)].bad == NULL)
+        return false;
+    enum withholding result = bad_pages_withhold_freed(heap, span, index);
+    if (result == WITHHELD) {
+        uint64_t released = atomic_load_explicit(&bin->released, memory_order_relaxed);
+        atomic_store_explicit(&bin->released, released + 1, memory_order_relaxed);
+    } else if (result == WITHHELD_BEFORE) {
+        report_free_already(cache, span, index);
+    }
+    return result != NOT_WITHHELD;
+}
+
 void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t entry)
 {
     struct heap *heap = its_heap(cache);
@@ -323,6 +340,8 @@ void cache_free_slow(struct thread_cache *cache, void *block, uintptr_t entry)
     struct bin *bin = cache_bin(cache, atomic_load_explicit(&span->bin, memory_order_relaxed));
     uint64_t state = atomic_load_explicit(&bin->state, memory_order_relaxed);
     unsigned room = state & 255;
+    if (UNLIKELY(!survivor && withheld(cache, bin, span, index)))
+        return;
     if (bin->lifo[room] == block) {
         report_free_already(cache, span, index);
     } else if (room != 0 && !survivor && !is_foreign(cache, span)) { /* mixed, or the bin was not set up before */

@@ -98,13 +98,15 @@ unsigned span_count_free(struct span *span);
 /*
  * ---- page map: one word per page; 0: in no span ----
  *
- *     bits 0..5     the number of the page within a small span; 0 in a large one
+ *     bits 0..4     the number of the page within a small span; 0 in a large one
+ *     bit 5         a block that begins there may reach a bad page: the bin is 0, and the free takes the slow path
  *     bits 6..20    the bin, as the distance of struct bin from the first one in a thread cache: a free adds it as it is
  *     bits 21..61   the descriptor: its address / SPAN_ALIGN, of 47 bits
  */
 #define SPAN_ALIGN 64u
 #define BIN_BYTES 448u /* an odd number of lines: the bins' first lines spread over all sets of a cache */
 #define PAGE_MAP_INDEX_MASK ((uintptr_t)63)
+#define PAGE_MAP_NEAR_BAD ((uintptr_t)32)
 #define PAGE_MAP_BIN_MASK ((uintptr_t)0x1fffc0)
 #define PAGE_MAP_SPAN_SHIFT 21
 

@@ -15,13 +15,21 @@ static void count_pages(struct heap *heap, const struct span *span, int32_t span
     atomic_fetch_add_explicit(&info->pages, (uint32_t)pages, memory_order_relaxed);
 }
 
-static void map_pages(struct heap *heap, struct span *span, uint32_t from, uint32_t to)
+/* Where a block on a bad page may begin, no bin: its free takes the slow path, which withholds it. */
+static void map_page(struct heap *heap, const struct span *span, unsigned bin, uint32_t i)
 {
-    unsigned bin = atomic_load_explicit(&span->bin, memory_order_relaxed);
-    for (uint32_t i = from; i < to; i++) {
-        uintptr_t index = span->size_class != 0 ? i : 0;
-        atomic_store_explicit(&heap->page_map[span->page + i], page_map_entry(span, bin, index), memory_order_release);
+    uintptr_t index = span->size_class != 0 ? i : 0;
+    if (bin != BIN_CONSERVATIVE && span->size_class != 0 && bad_pages_near(heap, span, i)) {
+        bin = BIN_CONSERVATIVE;
+        index |= PAGE_MAP_NEAR_BAD;
     }
+    atomic_store_explicit(&heap->page_map[span->page + i], page_map_entry(span, bin, index), memory_order_release);
+}
+
+static void map_pages(struct heap *heap, const struct span *span, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++)
+        map_page(heap, span, atomic_load_explicit(&span->bin, memory_order_relaxed), i);
 }
 
 static void unmap_pages(struct heap *heap, uint32_t page, uint32_t pages)
@@ -48,8 +56,7 @@ static void give_pages(struct heap *heap, uint32_t page, uint32_t pages)
 void span_map_pages(struct heap *heap, const struct span *span, unsigned bin)
 {
     for (uint32_t i = 0; i < span->pages; i++)
-        atomic_store_explicit(&heap->page_map[span->page + i], page_map_entry(span, bin, span->size_class != 0 ? i : 0),
-                              memory_order_release);
+        map_page(heap, span, bin, i);
 }
 
 void span_count_pages(struct heap *heap, const struct span *span, int32_t spans)
