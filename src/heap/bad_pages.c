@@ -204,7 +204,8 @@ bool bad_pages_near(const struct heap *heap, const struct span *span, uint32_t i
 {
     const struct part *part = &heap->parts[atomic_load_explicit(&span->part, memory_order_relaxed)];
     uint32_t page = span->page - part->first_page + i, first, pages;
-    return bad_pages_next(part, page, page + (span->block_bytes + 2 * PAGE_BYTES - 2) / PAGE_BYTES, &first, &pages);
+    uint32_t reach = (uint32_t)((span->block_bytes + 2 * PAGE_BYTES - 2) / PAGE_BYTES);
+    return bad_pages_next(part, page, page + reach, &first, &pages);
 }
 
 /* ---- blocks ---- */
