@@ -283,6 +283,7 @@ static void no_block_of_a_region_is_freed_alone(void)
 static void create_while_msync_fails(void *path)
 {
     struct pma_options options = PMA_OPTIONS_INIT;
+    options.size = options.capacity = 4 * MIB;
     options.durability = PMA_DURABILITY_MSYNC;
     pma_pool *pool = NULL;
     pma_region *region;
