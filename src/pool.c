@@ -13,6 +13,7 @@
 #include "pool.h"
 #include "heap/bad_pages.h"
 #include "heap/large.h"
+#include "heap/mixed.h"
 #include "heap/span_table.h"
 #include "heap/thread_cache.h"
 #include "media/lanes.h"
@@ -240,15 +241,12 @@ static int back_what_is_used(struct heap *heap)
     return error;
 }
 
-static int replay(struct heap *heap, uint64_t *replayed)
+/* A log never leads to what the library keeps in the heap, as a mixed span's record: that has been read by now. */
+static bool is_in_block(const void *arg, uint64_t offset)
 {
-    struct extent extents[PART_MAX];
-    for (unsigned part = 0; part < heap_parts(heap); part++) {
-        const struct superblock *superblock = &heap->parts[part].superblock;
-        extents[part].from = superblock->slot_offset + superblock->heap_offset;
-        extents[part].to = extents[part].from + superblock->heap_pages * PAGE_BYTES;
-    }
-    return lanes_replay(&heap->pm, heap->base, extents, heap_parts(heap), replayed);
+    const struct heap *heap = arg;
+    uint32_t index;
+    return heap_block_at(heap, (const void *)((uintptr_t)heap->base + offset), &index) != NULL;
 }
 
 static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options, bool recover)
@@ -277,7 +275,7 @@ static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options
     if (error == 0 && recover)
         error = mark_begin(&rebuild);
     if (error == 0 && recover) {
-        error = replay(heap, &rebuild.report.lanes_replayed);
+        error = lanes_replay(&heap->pm, heap->base, is_in_block, heap, &rebuild.report.lanes_replayed);
         if (error == 0) {
             mark(&rebuild);
             error = guard_check(&pool->guard); /* what was not marked may only have been unreadable */

@@ -72,36 +72,27 @@ void lane_commit(struct pm *pm, char *base, unsigned index, const struct lane_en
     pm_publish8(pm, &lane->retired, log.sequence);
 }
 
-/* Extents end with a page: an aligned word that begins in one ends in it. */
-static bool in_extents(uint64_t offset, const struct extent *extents, unsigned count)
-{
-    for (unsigned i = 0; i < count; i++)
-        if (offset >= extents[i].from && offset < extents[i].to)
-            return true;
-    return false;
-}
-
-static int check_entries(const struct lane *lane, unsigned index, const struct extent *extents, unsigned count)
+static int check_entries(const struct lane *lane, unsigned index, lanes_is_slot *is_slot, const void *arg)
 {
     for (uint64_t i = 0; i < lane->count; i++) {
         uint64_t offset = lane->entries[i].offset;
-        if (offset % sizeof(uint64_t) != 0 || !in_extents(offset, extents, count))
+        if (offset % sizeof(uint64_t) != 0 || !is_slot(arg, offset))
             return pm_fail(PMA_ECORRUPT,
                            "publish lane %u: entry %" PRIu64 " of %" PRIu64 " has offset %#" PRIx64
-                           ", not an aligned word in the heap %#" PRIx64 "..%#" PRIx64,
-                           index, i, lane->count, offset, extents[0].from, extents[count - 1].to);
+                           ", not an aligned word of a block",
+                           index, i, lane->count, offset);
     }
     return 0;
 }
 
 /* Crash at any point: the lanes not yet retired are pending still, with the same words and values. All are checked before
  * the first is replayed, so that a corrupt pool is left as it was found. */
-int lanes_replay(struct pm *pm, char *base, const struct extent *extents, unsigned count, uint64_t *replayed)
+int lanes_replay(struct pm *pm, char *base, lanes_is_slot *is_slot, const void *arg, uint64_t *replayed)
 {
     *replayed = 0;
     for (unsigned i = 0; i < LANE_COUNT; i++) {
         const struct lane *lane = lane_at(base, i);
-        int error = pending(lane) ? check_entries(lane, i, extents, count) : 0;
+        int error = pending(lane) ? check_entries(lane, i, is_slot, arg) : 0;
         if (error != 0)
             return error;
     }

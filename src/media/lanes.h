@@ -13,18 +13,16 @@
 #include "media/format.h"
 #include "pm/persist.h"
 
-/* Bytes of the pool from one offset to another. */
-struct extent {
-    uint64_t from, to;
-};
+/* Whether a slot may be at this offset: an aligned word of a block. */
+typedef bool lanes_is_slot(const void *arg, uint64_t offset);
 
 /* Runs the three steps on lane `index`, which the caller has locked. Offsets are valid, count <= PMA_PUBLISH_MAX. A single
  * word needs no log: its store is atomic. */
 void lane_commit(struct pm *pm, char *base, unsigned index, const struct lane_entry *entries, size_t count);
 
-/* Replays and retires what is pending in all lanes; *replayed counts them. Offsets are bounded to aligned words in
- * [heap_offset, heap_end): PMA_ECORRUPT otherwise. Idempotent. */
-int lanes_replay(struct pm *pm, char *base, const struct extent *extents, unsigned count, uint64_t *replayed);
+/* Replays and retires what is pending in all lanes; *replayed counts them. PMA_ECORRUPT, and nothing is written, if one of their
+ * offsets is no slot. Idempotent. */
+int lanes_replay(struct pm *pm, char *base, lanes_is_slot *is_slot, const void *arg, uint64_t *replayed);
 
 /* How many logs are pending: lanes_replay would write. */
 unsigned lanes_pending(const char *base);

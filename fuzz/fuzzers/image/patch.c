@@ -369,10 +369,30 @@ static void patch_image(struct scene *scene, const struct patch *patch)
         scene->repair |= REPAIR_IMAGE | REPAIR_A | REPAIR_B;
 }
 
+/* The head of the mixed span's record that the offset in the heap is in, or NULL. */
+static struct mixed_record *record_around(const struct scene *scene, uint64_t offset)
+{
+    for (uint64_t page = offset / PAGE_BYTES, n = 0; n < 8 && n <= page; n++) {
+        const uint64_t *word = file_look(TABLE_OFFSET + (page - n) * sizeof *word, sizeof *word);
+        struct span_word span;
+        if (word == NULL || *word == 0)
+            continue;
+        uint64_t at = (page - n) * PAGE_BYTES;
+        if (!span_word_unpack(*word, &span) || span.kind != SPAN_MIXED || offset < at + span.record ||
+            offset >= at + span.record + sizeof(struct mixed_record))
+            return NULL;
+        return file_change(scene->heap_offset + at + span.record, sizeof(struct mixed_record));
+    }
+    return NULL;
+}
+
 static void patch_data(struct scene *scene, const struct patch *patch)
 {
-    uint64_t word = patch->index * UINT64_C(2) + ((patch->how & HOW_SECOND) != 0);
-    change_word(scene, patch, scene->heap_offset + word * sizeof(uint64_t));
+    uint64_t offset = (patch->index * UINT64_C(2) + ((patch->how & HOW_SECOND) != 0)) * sizeof(uint64_t);
+    change_word(scene, patch, scene->heap_offset + offset);
+    struct mixed_record *record = (patch->how & HOW_UNREPAIRED) == 0 ? record_around(scene, offset) : NULL;
+    if (record != NULL)
+        record->checksum = checksum64(record, sizeof *record, offsetof(struct mixed_record, checksum));
 }
 
 static void patch_byte(struct scene *scene, const struct patch *patch)
