@@ -96,7 +96,7 @@ void parts_set_node(struct heap *heap, unsigned index, int wanted)
     if (wanted != PMA_NODE_AUTO)
         part->node = wanted - 1;
     else if (part->superblock.node != 0)
-        part->node = (int)part->superblock.node - 1;
+        part->node = (int)(part->superblock.node - 1); /* what no machine has, is no wish */
     else
         part->node = topology_node_of_file(part->mapping.fd);
     topology_prefer(part->mapping.base + part->mapping.heap_offset, part->mapping.length - part->mapping.heap_offset,
