@@ -361,6 +361,8 @@ int pma_add_part(pma_pool *pool, const struct pma_part *given)
         return error;
     if (given == NULL)
         return pm_fail(PMA_EINVAL, "pma_add_part wants to be told where the part shall be");
+    if (given->node < 0)
+        return pm_fail(PMA_EINVAL, "the node of the part is %d: say its number + 1, or PMA_NODE_AUTO", given->node);
     struct heap *heap = &pool->heap;
     lock_acquire(&heap->types_lock); /* no bin is named meanwhile */
     lock_acquire(&heap->pages_lock);

@@ -139,6 +139,11 @@ int pool_options(const struct pma_options *given, struct pma_options *options)
         return pm_fail(PMA_EINVAL, "the layout name is longer than %d bytes", PMA_NAME_MAX);
     if ((unsigned)options->durability > PMA_DURABILITY_PROCESS || (unsigned)options->placement > PMA_PLACE_INTERLEAVE)
         return pm_fail(PMA_EINVAL, "options.durability or options.placement is out of range");
+    int least = options->node;
+    for (size_t part = 0; part < options->part_count; part++)
+        least = options->parts[part].node < least ? options->parts[part].node : least;
+    if (least < 0)
+        return pm_fail(PMA_EINVAL, "a node in options is %d: say its number + 1, or PMA_NODE_AUTO", least);
     if ((uintptr_t)options->address % HEAP_ALIGN != 0)
         return pm_fail(PMA_EINVAL, "options.address is not a multiple of 2 MiB");
     return 0;

@@ -4,6 +4,7 @@
 #include "support.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sys/stat.h>
 
@@ -108,6 +109,12 @@ static void wrong_options_are_refused(void)
     o = (struct pma_options)PMA_OPTIONS_INIT;
     o.placement = (enum pma_placement)(PMA_PLACE_INTERLEAVE + 1);
     CHECK_ERROR(pma_create(path, &o, &pool), PMA_EINVAL, "placement");
+    o = (struct pma_options)PMA_OPTIONS_INIT;
+    o.node = INT_MIN;
+    CHECK_ERROR(pma_create(path, &o, &pool), PMA_EINVAL, "node");
+    o = (struct pma_options)PMA_OPTIONS_INIT;
+    o.parts = &(struct pma_part){"/dev/shm/other", -1, 0, 0}, o.part_count = 1;
+    CHECK_ERROR(pma_open(path, &o, &pool), PMA_EINVAL, "node");
     o = (struct pma_options)PMA_OPTIONS_INIT;
     o.parts = &part, o.part_count = PMA_PART_MAX;
     CHECK_ERROR(pma_create(path, &o, &pool), PMA_EPART, "parts");
