@@ -20,6 +20,10 @@ struct result {
 /* The arguments end with NULL. What it prints is read through pipes, in the C locale. */
 void inspect(struct result *result, const char *const *arguments);
 #define INSPECT(result, ...) inspect(result, (const char *const[]){__VA_ARGS__, NULL})
+/* The same where these two bytes of any file cannot be read; false, and a note, where that cannot be had. */
+bool inspect_unreadable(struct result *result, uint32_t one, uint32_t other, const char *const *arguments);
+#define INSPECT_UNREADABLE(result, one, other, ...)                                                                    \
+    inspect_unreadable(result, one, other, (const char *const[]){__VA_ARGS__, NULL})
 void result_free(struct result *result);
 #define CHECK_STRING_IS(found, expected) check_string(found, expected, #found, __FILE__, __LINE__)
 bool check_string(const char *found, const char *expected, const char *text, const char *file, int line);

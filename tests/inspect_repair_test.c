@@ -8,6 +8,8 @@
 
 #include <inttypes.h>
 #include <signal.h>
+#include <sys/inotify.h>
+#include <sys/wait.h>
 
 void inspect_add_repair_tests(CU_pSuite suite);
 
@@ -21,11 +23,10 @@ static void run(struct result *result, int status, const char *option, const cha
         FAIL_TEST("%.1500s%.400s", result->out, result->error);
 }
 
-/* Ends with the status, having done so many steps, and changes the file or not. */
-static void repairs(const char *path, const char *root, int status, size_t steps)
+/* Ends with the status, having done so many steps. */
+static void does_steps(const char *path, const char *root, int status, size_t steps)
 {
     struct result result;
-    uint64_t sum = file_sum(path);
     run(&result, status, "--all", root, path);
     CHECK_EQUAL(json_length_at(&result, "repairs"), steps);
     for (size_t i = 0; i < steps; i++) {
@@ -34,6 +35,13 @@ static void repairs(const char *path, const char *root, int status, size_t steps
         CHECK_EQUAL(json_at(&result, name), 1);
     }
     result_free(&result);
+}
+
+/* And changes the file, or not. */
+static void repairs(const char *path, const char *root, int status, size_t steps)
+{
+    uint64_t sum = file_sum(path);
+    does_steps(path, root, status, steps);
     CHECK((file_sum(path) == sum) == (steps == 0));
 }
 
@@ -51,7 +59,9 @@ static void would_repair(const char *path, const char *root, int status, size_t 
 static uint64_t objects_in(const char *path)
 {
     pma_pool *pool = open_pool_at(path, 0);
-    uint64_t objects = pool != NULL ? stats_of(pool).total.inuse_objects : 0;
+    if (pool == NULL)
+        return UINT64_MAX;
+    uint64_t objects = stats_of(pool).total.inuse_objects;
     CHECK_HEAP(pool);
     close_pool(pool);
     return objects;
@@ -226,6 +236,158 @@ static void blocks_in_use_are_named_with_a_root(void)
     repairs(path, root, 1, 0);
 }
 
+/* As the driver does at a write that the device can clear: no block is bad any more. */
+static pid_t clear_at_write(const char *root, const char *path)
+{
+    char device[64], name[128], event[4096];
+    sysfs_device_of_file(path, device, sizeof device);
+    snprintf(name, sizeof name, "%s/badblocks", device);
+    int watch = inotify_init1(IN_CLOEXEC);
+    CHECK(inotify_add_watch(watch, path, IN_MODIFY) >= 0);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (read(watch, event, sizeof event) > 0)
+            sysfs_put(root, name, "");
+        _exit(0);
+    }
+    close(watch);
+    return pid;
+}
+
+static void end_child(pid_t pid)
+{
+    kill(pid, SIGKILL); /* it may still wait */
+    CHECK(waitpid(pid, NULL, 0) == pid);
+}
+
+/* Pages that are listed and can be read still: one superblock, the last of the types, lanes, figures. pma_open would refuse them. */
+static void what_can_be_read_of_a_bad_page_is_kept(void)
+{
+    static const uint64_t bad[] = {0, LANES_OFFSET - 4096, LANES_OFFSET, LIVE_OFFSET};
+    struct result result, before;
+    const char *path = orders_on_disk("repair-readable"), *root = scratch("sysfs-readable");
+    if (inspect_program() == NULL)
+        return;
+    INSPECT(&before, "--json", path);
+    if (bad_medium(root, path, bad, COUNT_OF(bad))) {
+        run(&result, 1, NULL, root, path);
+        CHECK_EQUAL(json_at(&result, "areas.10.error"), COUNT_OF(bad));
+        CHECK(out_has(&result, "no type is there yet; --repair writes it anew"));
+        CHECK(out_has(&result, "the other replica counts; --repair writes this one anew"));
+        result_free(&result);
+        would_repair(path, root, 1, COUNT_OF(bad));
+        pid_t driver = clear_at_write(root, path);
+        uint64_t sum = file_sum(path);
+        does_steps(path, root, 0, COUNT_OF(bad));
+        CHECK_EQUAL(file_sum(path), sum);
+        end_child(driver);
+        repairs(path, root, 0, 0);
+        INSPECT(&result, "--json", path);
+        CHECK_EQUAL(json_at(&result, "total.alloc_objects"), json_at(&before, "total.alloc_objects"));
+        CHECK(json_at(&result, "total.alloc_objects") != 0);
+        result_free(&result);
+        CHECK_EQUAL(objects_in(path), 182);
+    }
+    result_free(&before);
+}
+
+/* The only copy is not written over; while it can be read, another file can have it. */
+static void what_has_no_copy_is_left_alone(void)
+{
+    static const uint64_t bad[] = {ROOTS_OFFSET, TYPES_OFFSET, TABLE_OFFSET};
+    struct result result;
+    const char *path = orders_on_disk("repair-needed"), *root = scratch("sysfs-needed");
+    if (inspect_program() == NULL || !bad_medium(root, path, bad, COUNT_OF(bad)))
+        return;
+    repairs(path, root, 1, 0);
+    run(&result, 1, NULL, root, path);
+    CHECK_EQUAL(json_at(&result, "areas.10.error"), COUNT_OF(bad));
+    CHECK(out_has(&result, "there is no copy of these types, and without them the pool cannot be opened. It can still "
+                           "be read: copy the file (cp)"));
+    CHECK(!out_has(&result, "--repair writes"));
+    result_free(&result);
+    if (INSPECT_UNREADABLE(&result, TYPES_OFFSET, TYPES_OFFSET, "check", "--json", path)) {
+        CHECK_EQUAL(result.status, 1);
+        CHECK(out_has(&result, "there is no copy of these types, and without them the pool cannot be opened\""));
+        result_free(&result);
+    }
+}
+
+/* The steps of a dry run, in words, where these bytes cannot be read. */
+static void would_say(const char *path, uint32_t one, uint32_t other, size_t steps, const char *text)
+{
+    struct result result;
+    if (!INSPECT_UNREADABLE(&result, one, other, "check", "--json", "--repair", "--dry-run", path))
+        return;
+    CHECK_EQUAL(result.status, 1);
+    CHECK_EQUAL(json_length_at(&result, "repairs"), steps);
+    if (!CHECK(out_has(&result, text)))
+        FAIL_TEST("%.1500s", result.out);
+    result_free(&result);
+}
+
+static void unreadable_pages_are_emptied_if_nothing_is_there(void)
+{
+    if (inspect_program() == NULL)
+        return;
+    const char *path = clean_orders_pool("repair-unreadable", 100);
+    would_say(path, 4096, 4096, 1, "superblock B is written anew from A");
+    would_say(path, 0, 4096, 0, "both superblocks of ");
+    would_say(path, LANES_OFFSET - 1, LANES_OFFSET, 2, "4 KiB of the publish lanes are written anew, empty");
+    would_say(path, LIVE_OFFSET + 100, LIVE_OFFSET + 200, 1, "4 KiB of the live page are written anew, empty");
+    would_say(path, TYPES_OFFSET, TYPES_OFFSET, 0, "there is no copy of these types");
+    would_say(path, TABLE_OFFSET, TABLE_OFFSET, 0, "there is no copy of these span words");
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+/* All of the device but what the file has now, without that one page of it: wherever it goes, it is bad. */
+static bool bad_everywhere(const char *root, const char *path, uint64_t offset, uint64_t bytes)
+{
+    size_t pages = bytes / 4096, count = 0, length = 0;
+    uint64_t *places = calloc(pages, sizeof *places), from = 0;
+    char device[64], name[128], *list = calloc(pages + 2, 50);
+    for (size_t i = 0; i < pages; i++)
+        if (i != offset / 4096 && (places[count] = physical_of(path, i * 4096)) != 0)
+            count++;
+    qsort(places, count, sizeof *places, by_number);
+    for (size_t i = 0; i < count; from = places[i++] / 512 + 8)
+        if (places[i] / 512 != from)
+            length += (size_t)sprintf(list + length, "%" PRIu64 " %" PRIu64 "\n", from, places[i] / 512 - from);
+    sprintf(list + length, "%" PRIu64 " %" PRIu64 "\n", from, (UINT64_C(1) << 50) - from);
+    sysfs_device_of_file(path, device, sizeof device);
+    snprintf(name, sizeof name, "%s/badblocks", device);
+    sysfs_put(root, name, list);
+    free(places);
+    free(list);
+    return count != 0;
+}
+
+/* What was written and reads back is not mended while the kernel lists it: pma_open would refuse it. */
+static void a_page_that_stays_in_the_list_is_not_called_mended(void)
+{
+    struct result result;
+    const char *path = orders_on_disk("repair-stays"), *root = scratch("sysfs-stays");
+    if (inspect_program() == NULL)
+        return;
+    if (!bad_everywhere(root, path, LIVE_OFFSET, heap_of_file(path) + 16 * MIB)) {
+        SKIP_TEST("the file system does not tell where %s is", path);
+        return;
+    }
+    run(&result, 1, "--all", root, path);
+    CHECK_EQUAL(json_length_at(&result, "repairs"), 1);
+    CHECK_EQUAL(json_at(&result, "repairs.0.offset"), LIVE_OFFSET);
+    CHECK_EQUAL(json_at(&result, "repairs.0.done"), 0);
+    CHECK(out_has(&result, "the kernel still lists it as bad"));
+    CHECK_EQUAL(json_at(&result, "areas.10.error"), 1);
+    result_free(&result);
+}
+
 /* Nobody else may have it meanwhile, and it says what it wants. */
 static void a_pool_in_use_is_not_repaired(void)
 {
@@ -235,7 +397,10 @@ static void a_pool_in_use_is_not_repaired(void)
     const char *path = scratch("repair-busy");
     pma_pool *pool = orders_pool(path, 10);
     INSPECT(&result, "check", "--repair", path);
-    CHECK(result.status == 2 && error_has(&result, "in use"));
+    CHECK(result.status == 2 && error_has(&result, " is in use by process "));
+    result_free(&result);
+    INSPECT(&result, "check", "--repair", "--dry-run", path);
+    CHECK(result.status == 2 && error_has(&result, " is in use by process "));
     result_free(&result);
     close_pool(pool);
     INSPECT(&result, "check", "--dry-run", path);
@@ -251,5 +416,9 @@ void inspect_add_repair_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, a_pool_that_needs_recovery_is_repaired_as_it_is);
     CU_ADD_TEST(suite, a_rotten_word_is_left_alone);
     CU_ADD_TEST(suite, blocks_in_use_are_named_with_a_root);
+    CU_ADD_TEST(suite, what_can_be_read_of_a_bad_page_is_kept);
+    CU_ADD_TEST(suite, what_has_no_copy_is_left_alone);
+    CU_ADD_TEST(suite, unreadable_pages_are_emptied_if_nothing_is_there);
+    CU_ADD_TEST(suite, a_page_that_stays_in_the_list_is_not_called_mended);
     CU_ADD_TEST(suite, a_pool_in_use_is_not_repaired);
 }

@@ -9,6 +9,7 @@
 #include "medium.h"
 #include "observe/path.h"
 #include "pool.h"
+#include "remedy.h"
 #include "text.h"
 #include <inttypes.h>
 #include <pmemalloc.h>
@@ -19,38 +20,16 @@
 
 /* ---- what lies before the heap ---- */
 
-static bool beyond_use(const struct part_file *file, uint64_t offset)
-{
-    return offset >= TABLE_OFFSET + file->superblock.heap_pages * sizeof(uint64_t);
-}
-
-static const char *consequence(const struct snapshot *snapshot, const struct part_file *file, uint64_t offset)
-{
-    if (offset < ROOTS_OFFSET)
-        return "the other replica counts; --repair writes this one anew";
-    if (offset < TABLE_OFFSET && file->superblock.part_index != 0)
-        return "nothing is there; --repair writes it anew";
-    if (offset < TYPES_OFFSET)
-        return "there is no copy of these roots, and without them the pool cannot be opened";
-    if (offset < LANES_OFFSET)
-        return "there is no copy of these types, and without them the pool cannot be opened";
-    if (offset < LIVE_OFFSET)
-        return snapshot->superblock.state == STATE_CLEAN
-                   ? "no log is pending in a pool that was closed cleanly; --repair writes it anew"
-                   : "a log that a crash left may be here, and without it the pool cannot be recovered";
-    if (offset < TABLE_OFFSET)
-        return "nothing but figures; --repair writes it anew";
-    return beyond_use(file, offset)
-               ? "nothing yet; --repair writes it anew"
-               : "there is no copy of these span words, and without them the pool cannot be opened";
-}
-
+/* Of superblocks that cannot be read another check tells. */
 static void report_metadata(struct findings *findings, const struct snapshot *snapshot, uint64_t offset, uint64_t bytes)
 {
     const struct part_file *file = &snapshot->files.part[findings->part];
-    findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, offset, "%s of the %s are bad: %s", text_bytes(bytes),
-                 medium_area(file->has_superblock ? &file->superblock : NULL, offset),
-                 consequence(snapshot, file, offset));
+    if (offset < ROOTS_OFFSET && snapshot_unreadable(snapshot, findings->part, offset / MEDIUM_PAGE * MEDIUM_PAGE))
+        return;
+    findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, offset, "%s%s%s are bad: %s", text_bytes(bytes),
+                 file->has_superblock ? " of the " : "",
+                 file->has_superblock ? medium_area(&file->superblock, offset) : "",
+                 remedy_text(snapshot, findings->part, offset));
 }
 
 /* A run of the list in pieces, each in one page of metadata. */
@@ -65,21 +44,13 @@ static void report_run(struct findings *findings, const struct snapshot *snapsho
     }
 }
 
-static bool listed(const struct bad_blocks *bad, uint64_t offset, uint64_t bytes)
-{
-    for (size_t i = 0; i < bad->count; i++)
-        if (bad->runs[i].offset < offset + bytes && offset < bad->runs[i].offset + bad->runs[i].bytes)
-            return true;
-    return false;
-}
-
 static void check_part(struct findings *findings, const struct snapshot *snapshot, const struct bad_blocks *bad)
 {
     const struct part_view *part = &snapshot->parts[findings->part];
     for (size_t i = 0; i < bad->count; i++)
         report_run(findings, snapshot, &bad->runs[i]);
     for (size_t i = 0; i < part->unreadable_count; i++)
-        if (!listed(bad, part->unreadable[i], MEDIUM_PAGE))
+        if (!bad_blocks_touch(bad, part->unreadable[i], MEDIUM_PAGE))
             report_metadata(findings, snapshot, part->unreadable[i], MEDIUM_PAGE);
 }
 
@@ -268,7 +239,7 @@ void check_faults(struct findings *findings, const struct snapshot *snapshot, co
     for (unsigned i = 0; i < count && i < GUARD_FAULTS; i++) {
         unsigned part = part_of(pool, &faults[i]);
         uint64_t page = faults[i].offset / MEDIUM_PAGE * MEDIUM_PAGE;
-        if (listed(&bad[part], page, MEDIUM_PAGE))
+        if (bad_blocks_touch(&bad[part], page, MEDIUM_PAGE))
             continue;
         met[part].runs = runs[part];
         runs[part][met[part].count++] = (struct bad_run){page, MEDIUM_PAGE};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The superblocks of each part, and the length of its file. */
 #include "check.h"
+#include "remedy.h"
 #include "replica.h"
 #include "text.h"
 #include <inttypes.h>
@@ -42,15 +43,17 @@ static void check_sequence(struct findings *findings, const struct replica *repl
                      "replica %c is older: a crash came between the two writes of a commit", b_is_older ? 'B' : 'A');
 }
 
-static unsigned check_replicas(struct findings *findings, const struct part_file *file, struct replica *replicas)
+static unsigned check_replicas(struct findings *findings, const struct snapshot *snapshot, struct replica *replicas)
 {
+    const struct part_file *file = &snapshot->files.part[findings->part];
     unsigned valid = 0;
     for (unsigned i = 0; i < 2; i++) {
-        replica_judge(&replicas[i], file->replicas, i, file->path);
+        replica_judge(&replicas[i], file, i);
         valid += replicas[i].valid;
         if (!replicas[i].valid)
-            findings_add(findings, SEVERITY_ERROR, AREA_SUPERBLOCK, replicas[i].offset, "replica %c: %s", 'A' + (int)i,
-                         replicas[i].fault);
+            findings_add(findings, SEVERITY_ERROR, AREA_SUPERBLOCK, replicas[i].offset, "replica %c: %s%s%s",
+                         'A' + (int)i, replicas[i].fault, replicas[i].unreadable ? "; " : "",
+                         replicas[i].unreadable ? remedy_text(snapshot, findings->part, replicas[i].offset) : "");
         check_padding(findings, file, i);
     }
     if (valid == 2)
@@ -66,7 +69,7 @@ void check_superblocks(struct findings *findings, const struct snapshot *snapsho
         findings->part = part;
         if (!snapshot->files.part[part].there)
             continue;
-        valid += check_replicas(findings, &snapshot->files.part[part], replicas);
+        valid += check_replicas(findings, snapshot, replicas);
         parts++;
     }
     if (parts > 1)

@@ -360,7 +360,7 @@ int command_health(int argc, char **argv)
     struct part_files *files = command_memory(1, sizeof *files);
     struct health *health = command_memory(PART_MAX, sizeof *health);
     int status = FAILED;
-    if (part_files_open(files, options.file, true) != 0)
+    if (part_files_open(files, options.file, LOCK_NONE) != 0)
         command_say("%s", text_safe(pma_error_detail()));
     else
         status = look_at_all(health, files, asked.sysfs);

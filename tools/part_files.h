@@ -15,10 +15,11 @@ struct part_file {
     bool in_use;            /* somebody has it open for writing: no lock is held */
     char *path;             /* owned; where it is, or was last; NULL: nothing says where */
     char *fault;            /* owned; why it is not there */
-    int error;              /* of superblock_choose; then the rest is what the better replica says */
-    char *detail;           /* owned; of this error */
-    bool has_superblock;    /* false: neither replica is ours */
+    int error;    /* of superblock_choose, or PMA_EIO if that is why; then the rest is what the better replica says */
+    char *detail; /* owned; of this error */
+    bool has_superblock; /* false: neither replica is ours */
     bool replica_damaged;
+    bool unreadable[2]; /* this replica: zeros are taken for it */
     struct superblock superblock;
     char replicas[2 * SUPERBLOCK_BYTES] __attribute__((aligned(8)));
 };
@@ -29,15 +30,23 @@ struct part_files {
     unsigned given; /* which one the path named */
 };
 
-/* Opens them read-only, locked unless they are in use, or only watched (health). The error of opening the one that is given. */
-int part_files_open(struct part_files *files, const char *path, bool watch);
-/* Reads the superblock of an open one once more, as those of a pool in use change. */
+enum part_files_lock { LOCK_NONE, LOCK_SHARED, LOCK_EXCLUSIVE };
+
+/* Opens them, exclusively locked ones for writing; those that are in use read-only and not locked. The error of opening the one
+ * that is given. */
+int part_files_open(struct part_files *files, const char *path, enum part_files_lock lock);
+/* Reads the superblock of an open one once more. */
 void part_file_read(struct part_file *file);
+/* Both replicas are valid. */
+bool part_file_whole(const struct part_file *file);
+/* What is not whole may be half written, if somebody has the file: waits a little, and says whether to look again. Begin with 0. */
+bool part_file_again(const struct part_file *file, unsigned *attempt);
 /* Closes them; what was found out stays. */
 void part_files_close(struct part_files *files);
 void part_files_free(struct part_files *files);
 
-bool part_files_in_use(const struct part_files *files);
+/* The first one that is in use; NULL: none is. */
+const struct part_file *part_files_in_use(const struct part_files *files);
 /* The first one that is not there; NULL: all are. */
 const struct part_file *part_files_missing(const struct part_files *files);
 

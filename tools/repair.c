@@ -3,8 +3,10 @@
 #include "command.h"
 #include "medium.h"
 #include "pm/badblocks.h"
+#include "pm/error.h"
 #include "pm/mend.h"
-#include "snapshot.h"
+#include "remedy.h"
+#include "replica.h"
 #include "text.h"
 #include <inttypes.h>
 #include <pmemalloc.h>
@@ -13,14 +15,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ATTEMPTS 8u /* see mend.c: each gets another block, which may be a bad one as well */
+
 struct work {
     struct repair *repair;
+    struct snapshot *snapshot; /* its files are open and locked, exclusively unless nothing is to be written */
     struct mapping *file;
-    const struct snapshot *snapshot;
-    unsigned part;
-    const struct superblock *superblock; /* of the part */
+    const struct superblock *superblock;
     const struct part_view *view;
-    const struct bad_blocks *bad;
+    const struct bad_blocks *bad; /* before anything was mended */
 };
 
 __attribute__((format(printf, 4, 5))) static void add_step(struct repair *repair, int error, uint64_t offset,
@@ -43,89 +46,103 @@ __attribute__((format(printf, 4, 5))) static void add_step(struct repair *repair
         command_no_memory();
 }
 
-/* ---- superblocks ---- */
+/* ---- pages ---- */
 
-static void ignore(void *arg, uint64_t offset, uint64_t bytes)
+static bool still_listed(const struct mapping *file, uint64_t offset)
 {
-    (void)arg;
-    (void)offset;
-    (void)bytes;
+    struct bad_blocks bad;
+    bad_blocks_read(&bad, file, bad_blocks_sysfs);
+    bool listed = bad_blocks_touch(&bad, offset, MEDIUM_PAGE);
+    bad_blocks_free(&bad);
+    return listed;
 }
 
-static void repair_superblocks(struct repair *repair, struct mapping *file, const char *path)
+/* What reads back may still be in the kernel's list, and is then refused by pma_open: such a block is given back. */
+static int write_anew(struct mapping *file, const void *page, uint64_t offset)
 {
-    char image[2 * SUPERBLOCK_BYTES] = {0}, page[SUPERBLOCK_BYTES];
-    struct superblock counts;
-    uint64_t bytes;
-    bool damaged;
-    if (mapping_size(file, &bytes) != 0 || bytes < sizeof image ||
-        medium_read(file, image, sizeof image, 0, ignore, NULL) != 0 ||
-        superblock_choose(image, bytes, path, &counts, &damaged) != 0 || !damaged)
-        return;
-    unsigned valid = memcmp(image, &counts, sizeof counts) == 0 ? 0 : 1;
-    uint64_t offset = (uint64_t)(1 - valid) * SUPERBLOCK_BYTES;
-    superblock_restore(image + (size_t)valid * SUPERBLOCK_BYTES, page);
-    int error = repair->dry ? 0 : mend_pages(file, page, sizeof page, offset);
-    add_step(repair, error, offset, "superblock %c is written anew from %c", 'B' - (int)valid, 'A' + (int)valid);
+    int error = mend_pages(file, page, MEDIUM_PAGE, offset);
+    for (unsigned attempt = 0; error == 0 && still_listed(file, offset); attempt++) {
+        if (attempt == ATTEMPTS || file->device_bytes != 0)
+            return pm_fail(
+                PMA_EIO, "%s reads back what was written at offset %" PRIu64 ", and the kernel still lists it as bad%s",
+                file->path, offset, file->device_bytes != 0 ? ": ndctl clear-errors mends a device" : "");
+        error = mapping_punch(file, offset, MEDIUM_PAGE);
+        if (error == 0)
+            error = mend_pages(file, page, MEDIUM_PAGE, offset);
+    }
+    return error;
+}
+
+/* ---- superblocks ---- */
+
+static int write_replica(const struct work *work, const struct replica *replicas, unsigned index)
+{
+    static_assert(SUPERBLOCK_BYTES == MEDIUM_PAGE, "a replica is a page");
+    const char *images = work->snapshot->files.part[work->repair->part].replicas;
+    uint64_t offset = replicas[index].offset;
+    char page[SUPERBLOCK_BYTES];
+    if (replicas[index].valid)
+        memcpy(page, images + offset, sizeof page);
+    else
+        superblock_restore(images + replicas[1 - index].offset, page);
+    int error = work->repair->dry ? 0 : write_anew(work->file, page, offset);
+    add_step(work->repair, error, offset, "superblock %c is written anew %s", 'A' + (int)index,
+             replicas[index].valid ? "as it was" : text_format("from %c", 'B' - (int)index));
+    return error;
+}
+
+/* Each only while the other one counts: the one that does not is first. */
+static void repair_superblocks(const struct work *work)
+{
+    const struct part_file *file = &work->snapshot->files.part[work->repair->part];
+    struct replica replicas[2];
+    for (unsigned i = 0; i < 2; i++)
+        replica_judge(&replicas[i], file, i);
+    bool counts[2] = {replicas[0].valid, replicas[1].valid};
+    unsigned first = counts[0] ? 1 : 0;
+    for (unsigned k = 0; k < 2; k++) {
+        unsigned i = k == 0 ? first : 1 - first;
+        bool wanted = !replicas[i].valid || bad_blocks_touch(work->bad, replicas[i].offset, SUPERBLOCK_BYTES);
+        if (wanted && counts[1 - i])
+            counts[i] = write_replica(work, replicas, i) == 0;
+    }
 }
 
 /* ---- pages that hold nothing ---- */
 
-static bool was_unreadable(const struct work *work, uint64_t offset)
+/* What can be read of it is kept: figures, and what was written before the page went bad. */
+static void repair_page(const struct work *work, uint64_t offset)
 {
-    for (size_t i = 0; i < work->view->unreadable_count; i++)
-        if (work->view->unreadable[i] == offset)
-            return true;
-    return false;
-}
-
-static uint64_t types_end(const struct work *work)
-{
-    if (was_unreadable(work, TYPES_OFFSET))
-        return LANES_OFFSET; /* nobody knows */
-    uint64_t commit = ((const struct type_table *)(const void *)(work->snapshot->metadata + TYPES_OFFSET))->commit;
-    return TYPES_OFFSET + sizeof(struct type_table) + (commit >> 32);
-}
-
-static bool holds_nothing(const struct work *work, uint64_t offset)
-{
-    if (offset < ROOTS_OFFSET)
-        return false;
-    if (offset < TABLE_OFFSET && work->part != 0)
-        return true;
-    if (offset < TYPES_OFFSET)
-        return false;
-    if (offset < LANES_OFFSET)
-        return offset >= types_end(work);
-    if (offset < LIVE_OFFSET)
-        return work->superblock->state == STATE_CLEAN;
-    if (offset < TABLE_OFFSET)
-        return true;
-    return offset >= TABLE_OFFSET + work->superblock->heap_pages * sizeof(uint64_t);
-}
-
-static void empty_page(const struct work *work, uint64_t offset)
-{
-    static const char zeros[MEDIUM_PAGE];
-    if (!holds_nothing(work, offset))
+    char page[MEDIUM_PAGE];
+    if (remedy_of(work->snapshot, work->repair->part, offset) != REMEDY_EMPTY)
         return;
-    int error = work->repair->dry ? 0 : mend_pages(work->file, zeros, sizeof zeros, offset);
-    add_step(work->repair, error, offset, "%s of the %s are written anew, empty", text_bytes(MEDIUM_PAGE),
-             medium_area(work->superblock, offset));
+    int error = mapping_read(work->file, page, sizeof page, offset);
+    bool empty = error == PMA_EIO;
+    if (empty) {
+        memset(page, 0, sizeof page);
+        error = 0;
+    }
+    if (error == 0 && !work->repair->dry)
+        error = write_anew(work->file, page, offset);
+    add_step(work->repair, error, offset, "%s of the %s are written anew, %s", text_bytes(MEDIUM_PAGE),
+             medium_area(work->superblock, offset), empty ? "empty" : "as they were");
 }
 
 /* Pages that were never written read as zeros, whatever the medium: those are known from the list. */
-static void empty_pages(const struct work *work)
+static void repair_pages(const struct work *work)
 {
+    uint64_t heap = work->superblock->heap_offset, done = ROOTS_OFFSET / MEDIUM_PAGE, first, end;
     for (size_t i = 0; i < work->view->unreadable_count; i++)
-        empty_page(work, work->view->unreadable[i]);
+        if (work->view->unreadable[i] >= ROOTS_OFFSET)
+            repair_page(work, work->view->unreadable[i]);
     for (size_t i = 0; i < work->bad->count; i++) {
-        const struct bad_run *run = &work->bad->runs[i];
-        uint64_t end = run->offset + run->bytes, at = run->offset / MEDIUM_PAGE * MEDIUM_PAGE;
-        end = end < work->superblock->heap_offset ? end : work->superblock->heap_offset;
-        for (; at < end; at += MEDIUM_PAGE)
-            if ((at < LIVE_OFFSET || at >= TABLE_OFFSET) && !was_unreadable(work, at)) /* figures are kept */
-                empty_page(work, at);
+        bad_run_units(&work->bad->runs[i], 0, MEDIUM_PAGE, &first, &end);
+        first = first > done ? first : done; /* two runs may touch the same page */
+        end = end < heap / MEDIUM_PAGE ? end : heap / MEDIUM_PAGE;
+        for (; first < end; first++)
+            if (!snapshot_unreadable(work->snapshot, work->repair->part, first * MEDIUM_PAGE))
+                repair_page(work, first * MEDIUM_PAGE);
+        done = end > done ? end : done;
     }
 }
 
@@ -154,16 +171,15 @@ static void set_aside(const struct work *work, uint64_t page, uint64_t pages)
 static void set_run_aside(const struct work *work, const struct bad_run *run, uint64_t *done)
 {
     const struct superblock *superblock = work->superblock;
-    uint64_t heap = superblock->heap_offset, bad_end = run->offset + run->bytes;
-    uint64_t page = run->offset > heap ? (run->offset - heap) / PAGE_BYTES : 0;
-    uint64_t end = bad_end > heap ? (bad_end - heap + PAGE_BYTES - 1) / PAGE_BYTES : 0;
-    uint64_t limit =
-        superblock->heap_pages < superblock->capacity_pages ? superblock->heap_pages : superblock->capacity_pages;
+    uint64_t page, end,
+        limit =
+            superblock->heap_pages < superblock->capacity_pages ? superblock->heap_pages : superblock->capacity_pages;
+    bad_run_units(run, superblock->heap_offset, PAGE_BYTES, &page, &end);
     page = page > *done ? page : *done;
     end = end < limit ? end : limit;
     while (page < end) {
         uint64_t first = page;
-        while (page < end && snapshot_span_at(work->snapshot, work->part, page) == NULL)
+        while (page < end && snapshot_span_at(work->snapshot, work->repair->part, page) == NULL)
             page++;
         if (page > first)
             set_aside(work, first, page - first);
@@ -173,18 +189,11 @@ static void set_run_aside(const struct work *work, const struct bad_run *run, ui
     *done = page > *done ? page : *done;
 }
 
-static bool is_bad(const struct work *work, uint64_t from, uint64_t to)
-{
-    for (size_t i = 0; i < work->bad->count; i++)
-        if (work->bad->runs[i].offset < to && from < work->bad->runs[i].offset + work->bad->runs[i].bytes)
-            return true;
-    return !readable(work->file, from, to);
-}
-
 static void free_again(const struct work *work, const struct span_view *span)
 {
     uint64_t from = work->superblock->heap_offset + span->page * (uint64_t)PAGE_BYTES;
-    if (is_bad(work, from, from + span->pages * (uint64_t)PAGE_BYTES))
+    uint64_t bytes = span->pages * (uint64_t)PAGE_BYTES;
+    if (bad_blocks_touch(work->bad, from, bytes) || !readable(work->file, from, from + bytes))
         return;
     int error = work->repair->dry ? 0 : mend_word(work->file, 0, TABLE_OFFSET + span->page * sizeof(uint64_t));
     add_step(work->repair, error, from, "%s from heap page %" PRIu32 " on: set aside, not bad any more, and now free",
@@ -207,56 +216,39 @@ static void repair_heap(const struct work *work)
 
 /* ---- all of it ---- */
 
-static void repair_part(struct work *work)
+static void repair_part(struct repair *repair, struct snapshot *snapshot)
 {
-    const struct part_file *file = &work->snapshot->files.part[work->part];
+    struct part_file *file = &snapshot->files.part[repair->part];
     struct bad_blocks bad;
-    if (file->error != 0 || !snapshot_geometry_holds(work->snapshot, work->part))
+    if (!file->there || file->error != 0 || !snapshot_geometry_holds(snapshot, repair->part))
         return;
-    bad_blocks_read(&bad, work->file, bad_blocks_sysfs);
-    work->bad = &bad;
-    work->superblock = &file->superblock;
-    work->view = &work->snapshot->parts[work->part];
-    empty_pages(work);
-    repair_heap(work);
+    bad_blocks_read(&bad, &file->mapping, bad_blocks_sysfs);
+    struct work work = {.repair = repair,
+                        .snapshot = snapshot,
+                        .file = &file->mapping,
+                        .superblock = &file->superblock,
+                        .view = &snapshot->parts[repair->part],
+                        .bad = &bad};
+    repair_superblocks(&work);
+    repair_pages(&work);
+    repair_heap(&work);
     bad_blocks_free(&bad);
-    work->bad = NULL;
-}
-
-/* All files are held exclusively, or shared if nothing is to be written. */
-static int repair_files(struct repair *repair, struct part_files *files, const char *path)
-{
-    struct snapshot snapshot;
-    for (repair->part = 0; repair->part < files->count; repair->part++)
-        if (files->part[repair->part].there)
-            repair_superblocks(repair, &files->part[repair->part].mapping, files->part[repair->part].path);
-    if (snapshot_of_files(&snapshot, path) != 0)
-        return FAILED;
-    for (repair->part = 0; repair->part < snapshot.files.count; repair->part++) {
-        struct part_file *file = &files->part[repair->part];
-        struct work work = {.repair = repair, .file = &file->mapping, .snapshot = &snapshot, .part = repair->part};
-        if (file->there && snapshot.files.part[repair->part].there)
-            repair_part(&work);
-    }
-    snapshot_free(&snapshot);
-    return 0;
 }
 
 int repair_file(struct repair *repair, const char *path)
 {
-    struct part_files files;
-    int error = part_files_open(&files, path, true);
-    repair->part_count = files.count;
-    for (unsigned part = 0; part < files.count && error == 0; part++)
-        if (files.part[part].there) { /* found by looking; now it is locked */
-            mapping_close(&files.part[part].mapping);
-            error = mapping_open(&files.part[part].mapping, files.part[part].path, repair->dry);
-        }
-    if (error != 0)
-        command_say("%s", text_safe(pma_error_detail()));
-    int status = error == 0 ? repair_files(repair, &files, path) : FAILED;
-    part_files_free(&files);
-    return status;
+    struct snapshot snapshot;
+    if ((repair->dry ? snapshot_of_files(&snapshot, path) : snapshot_of_files_to_write(&snapshot, path)) != 0)
+        return FAILED;
+    bool in_use = part_files_in_use(&snapshot.files) != NULL;
+    if (in_use)
+        command_say("%s is in use by %s: --repair wants the pool for itself", text_safe(path),
+                    holder_text(&snapshot.holder));
+    repair->part_count = snapshot.files.count;
+    for (repair->part = 0; repair->part < snapshot.files.count && !in_use; repair->part++)
+        repair_part(repair, &snapshot);
+    snapshot_free(&snapshot);
+    return in_use ? FAILED : 0;
 }
 
 void repair_print(const struct repair *repair, const char *path)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * `check --repair`: what can be mended of a file without guessing, each by one step that leaves the file at least as good as it
- * was if it is interrupted, and that a second run finds done:
+ * was if it is interrupted, and that a second run finds done, unless it failed:
  *
- *     a superblock that is damaged or unreadable      its page is written anew from the other one, which goes on to count
- *     unreadable pages that hold nothing              zeros: publish lanes of a clean pool, figures, the ends of tables
+ *     a superblock that is damaged, or on a bad page  its page is written anew from the other one, which goes on to count
+ *     bad pages that hold nothing (remedy.h)          are written anew with what can be read of them, else with zeros
  *     bad pages that are free                         one span word makes a bad span of them
  *     bad spans that are not bad any more             their word becomes zero: free pages
  *

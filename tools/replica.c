@@ -11,15 +11,18 @@ static bool checksum_holds(const struct superblock *superblock)
     return superblock->checksum == checksum64(superblock, sizeof *superblock, offsetof(struct superblock, checksum));
 }
 
-void replica_judge(struct replica *replica, const char *image, unsigned index, const char *path)
+void replica_judge(struct replica *replica, const struct part_file *file, unsigned index)
 {
     char alone[2 * SUPERBLOCK_BYTES] __attribute__((aligned(8))) = {0};
     memset(replica, 0, sizeof *replica);
     replica->offset = index * SUPERBLOCK_BYTES;
-    memcpy(alone + replica->offset, image + replica->offset, SUPERBLOCK_BYTES);
+    replica->unreadable = file->unreadable[index];
+    memcpy(alone + replica->offset, file->replicas + replica->offset, SUPERBLOCK_BYTES);
     memcpy(&replica->superblock, alone + replica->offset, sizeof replica->superblock);
     replica->ours = replica->superblock.magic == SUPERBLOCK_MAGIC;
-    if (!replica->ours) {
+    if (replica->unreadable) {
+        snprintf(replica->fault, sizeof replica->fault, "it cannot be read: the medium is bad there");
+    } else if (!replica->ours) {
         snprintf(replica->fault, sizeof replica->fault, "its magic is 0x%016" PRIx64 ", expected 0x%016" PRIx64,
                  replica->superblock.magic, SUPERBLOCK_MAGIC);
     } else if (replica->superblock.version <= FORMAT_VERSION && !checksum_holds(&replica->superblock)) {
@@ -28,7 +31,7 @@ void replica_judge(struct replica *replica, const char *image, unsigned index, c
     } else {
         struct superblock chosen;
         bool other_damaged; /* it is: it was left out */
-        replica->valid = superblock_choose(alone, UINT64_MAX, path, &chosen, &other_damaged) == 0;
+        replica->valid = superblock_choose(alone, UINT64_MAX, file->path, &chosen, &other_damaged) == 0;
         if (!replica->valid)
             snprintf(replica->fault, sizeof replica->fault, "%s", pma_error_detail());
     }

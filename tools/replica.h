@@ -3,18 +3,19 @@
 #ifndef TOOLS_REPLICA_H
 #define TOOLS_REPLICA_H
 
-#include "media/superblock.h"
+#include "part_files.h"
 
 struct replica {
     struct superblock superblock; /* as found, whatever the verdict */
     uint64_t offset;              /* in the file */
     bool ours;                    /* it begins with the magic */
     bool valid;
+    bool unreadable;
     char fault[400]; /* if not valid: why, in a sentence */
 };
 
-/* `image` is the first 8 KiB of the file, zeros behind its end. The length of the file is not judged here. */
-void replica_judge(struct replica *replica, const char *image, unsigned index, const char *path);
+/* As the file was read last. Its length is not judged here. */
+void replica_judge(struct replica *replica, const struct part_file *file, unsigned index);
 
 /* The better one of the two, by what they prove; NULL if neither is ours. */
 const struct replica *replica_better(const struct replica *replicas);

@@ -24,13 +24,20 @@ void snapshot_add_span(struct snapshot *snapshot, const struct span_view *span)
     snapshot->spans[snapshot->span_count++] = *span;
 }
 
+static bool has_unreadable(const struct part_view *part, uint64_t page)
+{
+    for (size_t i = 0; i < part->unreadable_count; i++)
+        if (part->unreadable[i] == page)
+            return true;
+    return false;
+}
+
 void snapshot_add_unreadable(void *arg, uint64_t offset, uint64_t bytes)
 {
     struct part_view *part = arg;
     (void)bytes; /* one page */
-    for (size_t i = 0; i < part->unreadable_count; i++)
-        if (part->unreadable[i] == offset)
-            return;
+    if (has_unreadable(part, offset))
+        return;
     if (part->unreadable_count == part->unreadable_room) {
         part->unreadable_room = part->unreadable_room != 0 ? part->unreadable_room * 2 : 64;
         part->unreadable = realloc(part->unreadable, part->unreadable_room * sizeof *part->unreadable);
@@ -41,6 +48,13 @@ void snapshot_add_unreadable(void *arg, uint64_t offset, uint64_t bytes)
 }
 
 /* ---- looking things up ---- */
+
+bool snapshot_unreadable(const struct snapshot *snapshot, unsigned part, uint64_t page)
+{
+    const struct part_file *file = &snapshot->files.part[part];
+    return page < ROOTS_OFFSET ? file->unreadable[page / SUPERBLOCK_BYTES]
+                               : has_unreadable(&snapshot->parts[part], page);
+}
 
 bool snapshot_geometry_holds(const struct snapshot *snapshot, unsigned part)
 {
@@ -291,7 +305,7 @@ static bool is_damage(int error)
 }
 
 /* Opens the files, locked if that can be, which tells whether the pool is in use. */
-static int begin(struct snapshot *snapshot, const char *path)
+static int begin(struct snapshot *snapshot, const char *path, enum part_files_lock lock)
 {
     memset(snapshot, 0, sizeof *snapshot);
     snapshot->path = path;
@@ -299,8 +313,8 @@ static int begin(struct snapshot *snapshot, const char *path)
     if (snapshot->metadata == NULL)
         command_no_memory();
     memset(snapshot->metadata, 0, TABLE_OFFSET);
-    int error = part_files_open(&snapshot->files, path, false);
-    if (error == 0 && part_files_in_use(&snapshot->files))
+    int error = part_files_open(&snapshot->files, path, lock);
+    if (error == 0 && part_files_in_use(&snapshot->files) != NULL)
         snapshot->state = POOL_IN_USE;
     for (unsigned part = 0; part < snapshot->files.count; part++)
         if (snapshot->files.part[part].there)
@@ -316,7 +330,7 @@ static int read_files(struct snapshot *snapshot)
     remember_error(snapshot, error, pma_error_detail());
     const struct part_file *first = &snapshot->files.part[0];
     if (snapshot->state == POOL_IN_USE)
-        holder_find(&snapshot->holder, snapshot->files.part[snapshot->files.given].mapping.fd,
+        holder_find(&snapshot->holder, part_files_in_use(&snapshot->files)->mapping.fd,
                     live_page(snapshot->metadata)->head.owner_pid);
     else
         snapshot->state = error != 0 || !first->there              ? POOL_DAMAGED
@@ -379,7 +393,7 @@ static int say_missing(const struct snapshot *snapshot)
 
 static int take(struct snapshot *snapshot, const char *path, bool with_leaks)
 {
-    int error = begin(snapshot, path);
+    int error = begin(snapshot, path, LOCK_SHARED);
     if (error == 0)
         error = snapshot->state == POOL_IN_USE ? read_files(snapshot) : open_heap(snapshot, with_leaks);
     part_files_close(&snapshot->files);
@@ -398,7 +412,13 @@ int snapshot_take_with_leaks(struct snapshot *snapshot, const char *path)
 
 int snapshot_of_files(struct snapshot *snapshot, const char *path)
 {
-    int error = begin(snapshot, path);
+    int error = begin(snapshot, path, LOCK_SHARED);
+    return end(snapshot, error != 0 ? error : read_files(snapshot));
+}
+
+int snapshot_of_files_to_write(struct snapshot *snapshot, const char *path)
+{
+    int error = begin(snapshot, path, LOCK_EXCLUSIVE);
     return end(snapshot, error != 0 ? error : read_files(snapshot));
 }
 

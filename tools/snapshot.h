@@ -85,6 +85,8 @@ int snapshot_take_with_leaks(struct snapshot *snapshot, const char *path);
 /* Only reads the files, whatever their state, also if some are missing; they stay open until part_files_close, and locked if they
  * were not in use. Then nothing has been repaired. */
 int snapshot_of_files(struct snapshot *snapshot, const char *path);
+/* The same, of files that are open for writing and locked exclusively, but for those that are in use. */
+int snapshot_of_files_to_write(struct snapshot *snapshot, const char *path);
 void snapshot_free(struct snapshot *snapshot);
 
 /* On stderr, for commands that show a part only: that the figures are live, or of a recovery in memory, or incomplete. */
@@ -99,6 +101,8 @@ const struct span_view *snapshot_span_at(const struct snapshot *snapshot, unsign
 /* The part that an offset in the pool's address range lies in, as far as their superblocks are known; *offset is then in its file. */
 unsigned snapshot_part_at(const struct snapshot *snapshot, uint64_t *offset);
 bool snapshot_geometry_holds(const struct snapshot *snapshot, unsigned part);
+/* Whether this page of MEDIUM_PAGE bytes was to be read, and could not. */
+bool snapshot_unreadable(const struct snapshot *snapshot, unsigned part, uint64_t page);
 uint64_t span_view_blocks(const struct span_view *span);
 uint64_t span_view_block_bytes(const struct span_view *span);
 bool span_view_holds_blocks(const struct span_view *span);

@@ -11,10 +11,7 @@
 #include "snapshot.h"
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#define ATTEMPTS 20
-#define PAUSE_NS 2000000 /* a superblock is written in less */
 #define CHUNK_WORDS 8192u
 
 static void read_metadata(struct snapshot *snapshot, const struct mapping *file)
@@ -98,13 +95,13 @@ static void read_table(struct snapshot *snapshot, unsigned part)
 static void read_first(struct snapshot *snapshot)
 {
     struct part_file *file = &snapshot->files.part[0];
-    for (int attempt = 0; attempt < ATTEMPTS && file->there; attempt++) {
+    unsigned attempt = 0;
+    if (!file->there)
+        return;
+    do {
         part_file_read(file);
         read_metadata(snapshot, &file->mapping);
-        if (snapshot->state != POOL_IN_USE || roots_check(snapshot->metadata) == 0)
-            break;
-        nanosleep(&(struct timespec){0, PAUSE_NS}, NULL);
-    }
+    } while ((!part_file_whole(file) || roots_check(snapshot->metadata) != 0) && part_file_again(file, &attempt));
 }
 
 int snapshot_from_files(struct snapshot *snapshot)

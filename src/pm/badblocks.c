@@ -180,3 +180,18 @@ void bad_blocks_free(struct bad_blocks *bad)
     bad->runs = NULL;
     bad->count = bad->room = 0;
 }
+
+bool bad_blocks_touch(const struct bad_blocks *bad, uint64_t offset, uint64_t bytes)
+{
+    for (size_t i = 0; i < bad->count; i++)
+        if (bad->runs[i].offset < offset + bytes && offset < bad->runs[i].offset + bad->runs[i].bytes)
+            return true;
+    return false;
+}
+
+void bad_run_units(const struct bad_run *run, uint64_t start, uint64_t unit, uint64_t *first, uint64_t *end)
+{
+    uint64_t run_end = run->offset + run->bytes;
+    *first = run->offset > start ? (run->offset - start) / unit : 0;
+    *end = run_end > start ? (run_end - start + unit - 1) / unit : 0;
+}

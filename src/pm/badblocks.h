@@ -33,4 +33,10 @@ extern const char *bad_blocks_sysfs;
 void bad_blocks_read(struct bad_blocks *bad, const struct mapping *file, const char *sysfs);
 void bad_blocks_free(struct bad_blocks *bad);
 
+/* Whether a run of the list touches these bytes of the file. */
+bool bad_blocks_touch(const struct bad_blocks *bad, uint64_t offset, uint64_t bytes);
+/* The run in units of `unit` bytes that are counted from `start` in the file: those that it touches are [*first, *end), none if
+ * it lies before `start`. */
+void bad_run_units(const struct bad_run *run, uint64_t start, uint64_t unit, uint64_t *first, uint64_t *end);
+
 #endif
