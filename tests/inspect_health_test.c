@@ -83,6 +83,45 @@ static void bad_blocks_are_named_by_file_offset(void)
     }
 }
 
+/* What it lies on is told all the same. */
+static void a_file_that_is_no_pool(void)
+{
+    struct result result;
+    if (inspect_program() == NULL)
+        return;
+    const char *path = scratch("text");
+    CHECK(write_file(path, "hello\n", 6));
+    INSPECT(&result, "health", "--json", path);
+    CHECK_EQUAL(result.status, 2);
+    CHECK(error_has(&result, "is not a pmemalloc pool"));
+    CHECK_EQUAL(json_at(&result, "pool"), 0);
+    CHECK_STRING_IS(json_text_at(&result, "durability"), "process");
+    result_free(&result);
+}
+
+/* As the other commands show it: what its superblock says, and what is wrong. */
+static void a_damaged_pool_is_one(void)
+{
+    struct result result;
+    if (inspect_program() == NULL)
+        return;
+    const char *path = clean_orders_pool("cut", 10);
+    CHECK_EQUAL(truncate(path, 4 * MIB), 0);
+    INSPECT(&result, "health", path);
+    CHECK(result.status == 1 && out_has(&result, "a pool\n") && out_has(&result, "but its superblock says"));
+    result_free(&result);
+    path = clean_orders_pool("torn", 10);
+    CHECK(flip_bit_at(path, 100, 1));
+    INSPECT(&result, "health", path);
+    CHECK(result.status == 1 && out_has(&result, "one of the two superblocks"));
+    result_free(&result);
+    path = clean_orders_pool("unread", 10);
+    if (INSPECT_UNREADABLE(&result, 0, 4096, "health", path)) {
+        CHECK(result.status == 1 && out_has(&result, "both superblocks of "));
+        result_free(&result);
+    }
+}
+
 static void a_file_that_is_not_there(void)
 {
     struct result result;
@@ -97,5 +136,7 @@ void inspect_add_health_tests(CU_pSuite suite)
 {
     CU_ADD_TEST(suite, counters_and_what_is_unknown);
     CU_ADD_TEST(suite, bad_blocks_are_named_by_file_offset);
+    CU_ADD_TEST(suite, a_file_that_is_no_pool);
+    CU_ADD_TEST(suite, a_damaged_pool_is_one);
     CU_ADD_TEST(suite, a_file_that_is_not_there);
 }

@@ -27,6 +27,10 @@ error_t command_common_option(int key, char *argument, struct argp_state *state)
     {                                                                                                                  \
         "json", 'j', NULL, 0, "print JSON", 0                                                                          \
     }
+#define COMMAND_SYSFS_OPTION                                                                                           \
+    {                                                                                                                  \
+        "sysfs", 's', "DIR", 0, "read a copy of /sys, as of a report from another machine", 0                          \
+    }
 void command_parse(const struct argp *argp, int argc, char **argv, struct options *options);
 
 int command_overview(int argc, char **argv);

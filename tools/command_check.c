@@ -2,7 +2,6 @@
 /* pmemalloc-inspect check FILE */
 #include "check.h"
 #include "command.h"
-#include "pm/badblocks.h"
 #include "repair.h"
 #include "snapshot_json.h"
 #include "text.h"
@@ -60,9 +59,6 @@ static error_t option(int key, char *argument, struct argp_state *state)
     case 'n':
         asked->steps.dry = true;
         return 0;
-    case 's':
-        bad_blocks_sysfs = argument;
-        return 0;
     case ARGP_KEY_END:
         if (asked->steps.dry && !asked->repair)
             argp_error(state, "--dry-run says what --repair would do: it goes with it");
@@ -79,7 +75,7 @@ int command_check(int argc, char **argv)
         {"all", 'a', NULL, 0, "all findings, not only the first 50 of each area", 0},
         {"repair", 'r', NULL, 0, "first mend what can be mended without guessing", 0},
         {"dry-run", 'n', NULL, 0, "with --repair: only say what it would do", 0},
-        {"sysfs", 's', "DIR", 0, "read bad blocks from a copy of /sys", 0},
+        COMMAND_SYSFS_OPTION,
         {0}};
     static const struct argp argp = {
         .options = known,

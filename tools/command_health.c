@@ -11,29 +11,20 @@
 #include <inttypes.h>
 #include <libgen.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <pmemalloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
-struct asked {
-    const char *sysfs;
-};
-
 struct health {
-    const char *path;
+    const struct part_file *file; /* open, not locked */
     unsigned part, parts;         /* which one of how many the pool has */
     char device[128], domain[64]; /* empty: unknown */
     int node;
     bool synchronous;
     enum pma_durability durability;
     struct bad_blocks bad;
-    bool is_pool;
-    struct superblock superblock;
-    const char *sysfs;
     glob_t modules, controllers; /* NVDIMMs, memory controllers */
 };
 
@@ -48,7 +39,6 @@ static_assert(PMA_DURABILITY_FLUSH == 1 && PMA_DURABILITY_FENCE == 2 && PMA_DURA
 static void look_at_mapping(struct health *health, const struct mapping *file)
 {
     size_t bytes = file->device_bytes != 0 ? (size_t)file->device_align : (size_t)sysconf(_SC_PAGESIZE);
-    struct statfs fs;
     void *page = mmap(NULL, bytes, PROT_READ, MAP_SHARED_VALIDATE | MAP_SYNC, file->fd, 0);
     health->synchronous = page != MAP_FAILED;
     if (page == MAP_FAILED)
@@ -57,10 +47,8 @@ static void look_at_mapping(struct health *health, const struct mapping *file)
         return;
     health->durability = pm_detect(page, bytes, health->synchronous || file->device_bytes != 0);
     munmap(page, bytes);
-    if (health->durability == PMA_DURABILITY_AUTO && fstatfs(file->fd, &fs) == 0)
-        health->durability = fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC
-                                 ? PMA_DURABILITY_PROCESS
-                                 : PMA_DURABILITY_MSYNC;
+    if (health->durability == PMA_DURABILITY_AUTO)
+        health->durability = mapping_in_memory(file) ? PMA_DURABILITY_PROCESS : PMA_DURABILITY_MSYNC;
 }
 
 static void look_at_node(struct health *health, const struct sysfs_device *place)
@@ -77,7 +65,7 @@ static void look_at_device(struct health *health, const struct mapping *file)
 {
     static const char *const regions[] = {"device/..", "../device/..", "..", "../..", "../../.."};
     struct sysfs_device place;
-    sysfs_device_of(&place, file, health->sysfs);
+    sysfs_device_of(&place, file, bad_blocks_sysfs);
     look_at_node(health, &place);
     char *real = realpath(place.path, NULL);
     if (real != NULL)
@@ -91,51 +79,29 @@ static void look_at_device(struct health *health, const struct mapping *file)
     }
 }
 
-static void look_at_pool(struct health *health, const struct mapping *file)
-{
-    char *image = command_memory(2, SUPERBLOCK_BYTES);
-    uint64_t bytes;
-    bool damaged;
-    for (unsigned i = 0; i < 2; i++) /* one that cannot be read is all zeros, and the other counts */
-        if (mapping_read(file, image + (size_t)i * SUPERBLOCK_BYTES, SUPERBLOCK_BYTES,
-                         (uint64_t)i * SUPERBLOCK_BYTES) != 0)
-            memset(image + (size_t)i * SUPERBLOCK_BYTES, 0, SUPERBLOCK_BYTES);
-    health->is_pool = mapping_size(file, &bytes) == 0 &&
-                      superblock_choose(image, bytes, health->path, &health->superblock, &damaged) == 0;
-    free(image);
-}
-
-static void look_for(const struct health *health, const char *pattern, glob_t *found)
+static void look_for(const char *pattern, glob_t *found)
 {
     char path[SYSFS_PATH + 64];
-    snprintf(path, sizeof path, "%s/%s", health->sysfs, pattern);
+    snprintf(path, sizeof path, "%s/%s", bad_blocks_sysfs, pattern);
     if (glob(path, 0, NULL, found) != 0)
         found->gl_pathc = 0;
 }
 
-static int look(struct health *health)
+static void look(struct health *health)
 {
-    struct mapping file;
-    int error = mapping_watch(&file, health->path);
-    if (error != 0) {
-        command_say("%s", text_safe(pma_error_detail()));
-        return FAILED;
-    }
-    bad_blocks_read(&health->bad, &file, health->sysfs);
-    look_at_mapping(health, &file);
-    look_at_device(health, &file);
-    look_at_pool(health, &file);
-    mapping_close(&file);
-    look_for(health, "bus/nd/devices/nmem*", &health->modules);
-    look_for(health, "devices/system/edac/mc/mc[0-9]*", &health->controllers);
-    return 0;
+    const struct mapping *file = &health->file->mapping;
+    bad_blocks_read(&health->bad, file, bad_blocks_sysfs);
+    look_at_mapping(health, file);
+    look_at_device(health, file);
+    look_for("bus/nd/devices/nmem*", &health->modules);
+    look_for("devices/system/edac/mc/mc[0-9]*", &health->controllers);
 }
 
 /* ---- output ---- */
 
 static const char *area_at(const struct health *health, uint64_t offset)
 {
-    return medium_area(health->is_pool ? &health->superblock : NULL, offset);
+    return medium_area(health->file->has_superblock ? &health->file->superblock : NULL, offset);
 }
 
 static void line(const char *label, const char *text)
@@ -165,8 +131,8 @@ static void print_bad_blocks(const struct health *health)
     }
     putchar('\n');
     table_print(table);
-    if (health->is_pool)
-        printf("\n  What is lost, \"pmemalloc-inspect check %s\" says.\n", text_safe(health->path));
+    if (health->file->has_superblock)
+        printf("\n  What is lost, \"pmemalloc-inspect check %s\" says.\n", text_safe(health->file->path));
 }
 
 static const char *name_of(const char *path)
@@ -201,10 +167,14 @@ static void print_platform(const struct health *health)
 
 static void print_health(const struct health *health)
 {
-    printf("%s: %s\n", text_safe(health->path),
-           !health->is_pool    ? "no pool that can be read"
-           : health->parts > 1 ? text_format("part %u of a pool of %u parts", health->part, health->parts)
-                               : "a pool");
+    printf("%s: %s\n", text_safe(health->file->path),
+           !health->file->has_superblock ? "no pool that can be read"
+           : health->parts > 1           ? text_format("part %u of a pool of %u parts", health->part, health->parts)
+                                         : "a pool");
+    if (health->file->error != 0)
+        line("damage", text_safe(health->file->detail));
+    else if (health->file->replica_damaged)
+        line("damage", "one of the two superblocks; the other one counts");
     line("device", *health->device != '\0' ? text_safe(health->device) : "unknown");
     line("node", health->node >= 0 ? text_number((uint64_t)health->node) : "unknown");
     line("MAP_SYNC", health->synchronous ? "yes" : "no");
@@ -245,8 +215,10 @@ static void json_platform(struct json_object *map, const struct health *health)
 static void json_health(struct json_object *map, const struct health *health)
 {
     json_number(map, "part", health->part);
-    json_string(map, "file", health->path);
-    json_truth(map, "pool", health->is_pool);
+    json_string(map, "file", health->file->path);
+    json_truth(map, "pool", health->file->has_superblock);
+    json_string(map, "damage", health->file->detail);
+    json_truth(map, "replica_damaged", health->file->replica_damaged);
     json_string(map, "device", *health->device != '\0' ? health->device : NULL);
     if (health->node >= 0)
         json_number(map, "node", (uint64_t)health->node);
@@ -290,29 +262,28 @@ static void print_all(const struct health *health, const struct part_files *file
     }
 }
 
-static int say_missing(const struct part_files *files)
+static void say_missing(const struct part_files *files)
 {
     const struct part_file *missing = part_files_missing(files);
-    if (missing == NULL)
-        return 0;
-    command_say("part %u is missing; it was last at \"%s\" (%s)", (unsigned)(missing - files->part),
-                missing->path != NULL ? text_safe(missing->path) : "", text_safe(missing->fault));
-    return FAILED;
+    if (missing != NULL)
+        command_say("part %u is missing; it was last at \"%s\" (%s)", (unsigned)(missing - files->part),
+                    missing->path != NULL ? text_safe(missing->path) : "", text_safe(missing->fault));
 }
 
-/* FINE, FINDINGS or FAILED. */
-static int look_at_all(struct health *health, const struct part_files *files, const char *sysfs)
+/* FINE, FINDINGS or FAILED: what there is, is told all the same. */
+static int look_at_all(struct health *health, const struct part_files *files)
 {
     int status = FINE;
     for (unsigned part = 0; part < files->count; part++) {
-        health[part] = (struct health){
-            .path = files->part[part].path, .part = part, .parts = files->count, .node = -1, .sysfs = sysfs};
-        if (files->part[part].there && look(&health[part]) != 0)
-            return FAILED;
-        if (health[part].bad.count != 0)
+        const struct part_file *file = &files->part[part];
+        health[part] = (struct health){.file = file, .part = part, .parts = files->count, .node = -1};
+        if (!file->there)
+            continue;
+        look(&health[part]);
+        if (!part_file_whole(file) || health[part].bad.count != 0)
             status = FINDINGS;
     }
-    return status;
+    return part_files_missing(files) != NULL || files->part[files->given].error == PMA_ENOTPOOL ? FAILED : status;
 }
 
 static void forget_all(struct health *health, unsigned count)
@@ -327,21 +298,12 @@ static void forget_all(struct health *health, unsigned count)
 
 static error_t option(int key, char *argument, struct argp_state *state)
 {
-    struct options *options = state->input;
-    struct asked *asked = options->own;
-    if (key == 's') {
-        asked->sysfs = argument;
-        return 0;
-    }
     return command_common_option(key, argument, state);
 }
 
 int command_health(int argc, char **argv)
 {
-    static const struct argp_option known[] = {
-        COMMAND_JSON_OPTION,
-        {"sysfs", 's', "DIR", 0, "read a copy of /sys, as of a report from another machine", 0},
-        {0}};
+    static const struct argp_option known[] = {COMMAND_JSON_OPTION, COMMAND_SYSFS_OPTION, {0}};
     static const struct argp argp = {
         .options = known,
         .parser = option,
@@ -350,26 +312,27 @@ int command_health(int argc, char **argv)
             "Tells what a pool's file lies on: device, node, durability, bad blocks that the kernel knows of and "
             "where in the pool they are, and the counters of the platform. FILE is any file of the pool; each of its "
             "parts is looked at. Reads no data but the superblocks, takes no lock, and changes nothing."
-            "\vExit status: 0 no bad block is known in the file; 1 there are some; 2 it could not be looked at, or a "
-            "part is "
-            "missing."
+            "\vExit status: 0 no bad block is known in the file; 1 there are some, or a superblock is damaged or "
+            "cannot be "
+            "read; 2 it could not be looked at or is no pool, or a part is missing."
             "\n\nExample:\n  pmemalloc-inspect health --json /mnt/pmem0/orders\n"};
-    struct asked asked = {.sysfs = "/sys"};
-    struct options options = {.own = &asked};
+    struct options options = {0};
     command_parse(&argp, argc, argv, &options);
     struct part_files *files = command_memory(1, sizeof *files);
     struct health *health = command_memory(PART_MAX, sizeof *health);
     int status = FAILED;
-    if (part_files_open(files, options.file, LOCK_NONE) != 0)
+    if (part_files_open(files, options.file, LOCK_NONE) != 0) {
         command_say("%s", text_safe(pma_error_detail()));
-    else
-        status = look_at_all(health, files, asked.sysfs);
-    if (status != FAILED && options.json)
-        print_json(health, files);
-    else if (status != FAILED)
-        print_all(health, files);
-    if (status != FAILED && say_missing(files) != 0)
-        status = FAILED;
+    } else {
+        status = look_at_all(health, files);
+        if (options.json)
+            print_json(health, files);
+        else
+            print_all(health, files);
+        if (files->part[files->given].error == PMA_ENOTPOOL)
+            command_say("%s", text_safe(files->part[files->given].detail));
+        say_missing(files);
+    }
     forget_all(health, files->count);
     part_files_free(files);
     free(files);

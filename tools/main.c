@@ -3,6 +3,7 @@
  * pmemalloc-inspect: looks into a pool. `pmemalloc-inspect FILE` is the overview; the first word may name another command.
  */
 #include "command.h"
+#include "pm/badblocks.h"
 #include "text.h"
 #include <errno.h>
 #include <pmemalloc.h>
@@ -37,6 +38,9 @@ error_t command_common_option(int key, char *argument, struct argp_state *state)
     switch (key) {
     case 'j':
         options->json = true;
+        return 0;
+    case 's':
+        bad_blocks_sysfs = argument;
         return 0;
     case ARGP_KEY_ARG:
         if (options->file != NULL && is_command(options->file))

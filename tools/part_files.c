@@ -103,7 +103,7 @@ bool part_file_again(const struct part_file *file, unsigned *attempt)
 
 static int open_file(struct part_file *file, const char *path, enum part_files_lock lock)
 {
-    *file = (struct part_file){.mapping = {.fd = -1}};
+    *file = (struct part_file){.mapping = {.fd = -1}, .in_use = lock == LOCK_NONE};
     int error = lock == LOCK_NONE ? mapping_watch(&file->mapping, path)
                                   : mapping_open(&file->mapping, path, lock == LOCK_SHARED);
     if (error == PMA_EBUSY) {

@@ -12,7 +12,7 @@
 struct part_file {
     bool there;             /* open: mapping, and the rest but for fault */
     struct mapping mapping; /* not mapped */
-    bool in_use;            /* somebody has it open for writing: no lock is held */
+    bool in_use;            /* somebody has it open for writing, or may have (LOCK_NONE): no lock is held */
     char *path;             /* owned; where it is, or was last; NULL: nothing says where */
     char *fault;            /* owned; why it is not there */
     int error;    /* of superblock_choose, or PMA_EIO if that is why; then the rest is what the better replica says */

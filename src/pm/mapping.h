@@ -61,6 +61,8 @@ int mapping_punch(struct mapping *m, uint64_t offset, uint64_t length);
 /* The first part of [offset, end) that is no hole, as far as the file system tells; false if there is none. */
 bool mapping_next_data(const struct mapping *m, uint64_t offset, uint64_t end, uint64_t *from, uint64_t *to);
 uint64_t mapping_storage(const struct mapping *m); /* bytes the file system has given */
+/* Memory that the kernel calls a file: there is nothing behind it to synchronise with. */
+bool mapping_in_memory(const struct mapping *m);
 
 /* Maps `length` bytes with the layout above, and reserves the addresses up to `reserved` behind base for other parts. `fixed`
  * (or NULL) is the wanted base, a multiple of 2 MiB: PMA_EADDRESS if it is not free. The alignment of the heap is then what

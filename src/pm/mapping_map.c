@@ -222,8 +222,7 @@ int mapping_extend_reservation(struct mapping *m, size_t bytes)
 
 /* ---- durability ---- */
 
-/* Memory that the kernel calls a file: there is nothing behind it to synchronise with. */
-static bool in_memory(const struct mapping *m)
+bool mapping_in_memory(const struct mapping *m)
 {
     struct statfs fs;
     if (fstatfs(m->fd, &fs) != 0)
@@ -243,7 +242,7 @@ static enum pma_durability detect(const struct mapping *m)
     enum pma_durability durability = pm_detect(m->base, m->length, m->synchronous);
     if (durability != PMA_DURABILITY_AUTO)
         return durability;
-    return in_memory(m) ? PMA_DURABILITY_PROCESS : PMA_DURABILITY_MSYNC;
+    return mapping_in_memory(m) ? PMA_DURABILITY_PROCESS : PMA_DURABILITY_MSYNC;
 }
 
 int mapping_persistence(const struct mapping *m, enum pma_durability wanted, struct pm *pm)
