@@ -157,6 +157,48 @@ static void a_damaged_replica_is_named_and_repaired(void)
     }
 }
 
+/* Every command says by its status that a superblock is damaged, and none stops there. */
+static void commands_on_damaged_superblocks(void)
+{
+    static const char *const commands[] = {"check", "health", "roots", "types", "spans", "--json"};
+    struct place place;
+    struct result result;
+    if (inspect_program() == NULL)
+        return;
+    new_place(&place, "commands-replica");
+    for (unsigned i = 0; i < COUNT_OF(commands); i++) {
+        if (INSPECT_UNREADABLE(&result, 0, SUPERBLOCK_BYTES, commands[i], place.path)) {
+            CHECK_EQUAL(result.status, 1);
+            CHECK(out_has(&result, "cannot be read") || out_has(&result, "Input/output error") ||
+                  error_has(&result, "Input/output error"));
+            CHECK(!out_has(&result, "magic") && !error_has(&result, "not a pmemalloc pool"));
+            result_free(&result);
+        }
+        if (INSPECT_UNREADABLE(&result, SUPERBLOCK_BYTES, SUPERBLOCK_BYTES, commands[i], place.path)) {
+            CHECK_EQUAL(result.status, 1);
+            result_free(&result);
+        }
+    }
+    if (INSPECT_UNREADABLE(&result, 0, 0, "check", "--json", place.path)) {
+        finds(&result, "error", "superblocks", 0,
+              "it cannot be read: the medium is bad there; the other replica counts");
+        CHECK_EQUAL(json_at(&result, "areas.1.error"), 1);
+        CHECK_EQUAL(json_at(&result, "areas.10.error"), 0);
+        CHECK(!out_has(&result, "magic"));
+        result_free(&result);
+    }
+    if (INSPECT_UNREADABLE(&result, 0, SUPERBLOCK_BYTES, "recover", place.path)) {
+        CHECK(result.status == 2 && error_has(&result, "lists what is wrong"));
+        result_free(&result);
+    }
+    CHECK(flip_bit_at(place.path, SUPERBLOCK_BYTES + 50, 3));
+    for (unsigned i = 0; i < COUNT_OF(commands); i++) {
+        INSPECT(&result, commands[i], place.path);
+        CHECK_EQUAL(result.status, 1);
+        result_free(&result);
+    }
+}
+
 static void both_replicas_damaged(void)
 {
     struct result result;
@@ -484,6 +526,7 @@ void inspect_add_check_tests(CU_pSuite suite)
 {
     CU_ADD_TEST(suite, a_good_pool_has_no_findings_but_leaks);
     CU_ADD_TEST(suite, a_damaged_replica_is_named_and_repaired);
+    CU_ADD_TEST(suite, commands_on_damaged_superblocks);
     CU_ADD_TEST(suite, both_replicas_damaged);
     CU_ADD_TEST(suite, each_bad_word_is_named_by_its_offset);
     CU_ADD_TEST(suite, spans_of_impossible_length);

@@ -131,7 +131,7 @@ int command_overview(int argc, char **argv)
         free(overview);
         return FAILED;
     }
-    int status = snapshot->error != 0 || snapshot->replica_damaged ? FINDINGS : FINE;
+    int status = snapshot_status(snapshot);
     space_measure(snapshot, &overview->space);
     if (!fill_fits(overview, &asked))
         status = FAILED;

@@ -61,8 +61,11 @@ static void say_busy(const struct snapshot *snapshot)
 static void say_error(const struct snapshot *snapshot, int error)
 {
     command_say("%s", text_safe(pma_error_detail()));
-    if (error == PMA_ECORRUPT || error == PMA_ETRUNCATED)
-        command_say("nothing was changed; `pmemalloc-inspect check %s` lists what is wrong", text_safe(snapshot->path));
+    if (error == PMA_ECORRUPT || error == PMA_ETRUNCATED || error == PMA_EIO)
+        command_say("%s; `pmemalloc-inspect check %s` lists what is wrong",
+                    error == PMA_EIO ? "publish logs may have been replayed, which the next recovery does again"
+                                     : "nothing was changed",
+                    text_safe(snapshot->path));
 }
 
 /* ---- output ---- */
@@ -188,7 +191,9 @@ int command_recover(int argc, char **argv)
         .doc =
             "Recovers a pool that was not closed cleanly, as the next pma_open would, and leaves it clean: what the "
             "roots reach is kept, all else is free. Needs nothing of the program whose pool it is. A crash meanwhile "
-            "does no harm.\vExit status: 0 the pool is clean; 2 it could not be recovered, and is as it was.\n\n"
+            "does no harm.\vExit status: 0 the pool is clean; 2 it could not be recovered: the pool is as it was, but "
+            "where "
+            "the medium is bad publish logs may have been replayed.\n\n"
             "Example:\n  pmemalloc-inspect recover /mnt/pmem0/orders && systemctl start orders\n"};
     bool force = false;
     struct options options = {.own = &force};

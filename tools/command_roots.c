@@ -75,7 +75,7 @@ int command_roots(int argc, char **argv)
     } else {
         print_roots(&snapshot);
     }
-    int status = snapshot.error != 0 ? FINDINGS : FINE;
+    int status = snapshot_status(&snapshot);
     snapshot_free(&snapshot);
     return status;
 }

@@ -184,7 +184,7 @@ int command_spans(int argc, char **argv)
         map_print(&snapshot);
     else
         print_spans(&snapshot);
-    int status = snapshot.error != 0 ? FINDINGS : FINE;
+    int status = snapshot_status(&snapshot);
     snapshot_free(&snapshot);
     return status;
 }

@@ -130,7 +130,7 @@ int command_types(int argc, char **argv)
         print_types_json(&snapshot);
     else
         print_types(&snapshot);
-    int status = snapshot.error != 0 ? FINDINGS : FINE;
+    int status = snapshot_status(&snapshot);
     snapshot_free(&snapshot);
     return status;
 }

@@ -145,6 +145,11 @@ const char *snapshot_state_text(const struct snapshot *snapshot)
     return texts[snapshot->state];
 }
 
+int snapshot_status(const struct snapshot *snapshot)
+{
+    return snapshot->error != 0 || snapshot->replica_damaged ? FINDINGS : FINE;
+}
+
 void snapshot_warn(const struct snapshot *snapshot)
 {
     const char *path = text_safe(snapshot->path);

@@ -91,6 +91,8 @@ void snapshot_free(struct snapshot *snapshot);
 
 /* On stderr, for commands that show a part only: that the figures are live, or of a recovery in memory, or incomplete. */
 void snapshot_warn(const struct snapshot *snapshot);
+/* FINE, or FINDINGS: it cannot be opened, or one superblock is damaged. */
+int snapshot_status(const struct snapshot *snapshot);
 /* clean, needs-recovery, in-use, damaged */
 const char *snapshot_state_text(const struct snapshot *snapshot);
 
