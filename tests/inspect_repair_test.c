@@ -228,12 +228,43 @@ static void blocks_in_use_are_named_with_a_root(void)
         return;
     run(&result, 1, NULL, root, path);
     CHECK(out_has(&result, "a block in use is bad here: type (conservative), "));
-    CHECK(out_has(&result, "a block in use is bad here: type (leaf), "));
+    CHECK(out_has(&result, " blocks in use are bad from here on: type (leaf), "));
     CHECK(out_has(&result, "; root \\\"orders/head\\\" -> (conservative) 0x"));
     CHECK(out_has(&result, " more -> order 0x"));
-    CHECK(out_has(&result, "only what is in it is lost"));
+    CHECK(out_has(&result, "only what is in them is lost"));
     result_free(&result);
     repairs(path, root, 1, 0);
+}
+
+/* One bad sector under 32 small blocks is one loss of each type, not 32. */
+static void small_blocks_on_one_bad_run_are_one_finding(void)
+{
+    struct result result;
+    const char *path = disk_scratch("repair-small"), *root = scratch("sysfs-small");
+    if (inspect_program() == NULL)
+        return;
+    pma_pool *pool = create_pool(path, 4 * MIB, 4 * MIB);
+    pma_ptr *list = pma_calloc(pool, 1024, sizeof *list);
+    if (list == NULL || !CHECK_EQUAL(pma_root_set(pool, "list", list), 0))
+        return;
+    for (unsigned i = 0; i < 1024; i++)
+        list[i] = pma_ptr_of(pool, pma_malloc_leaf(pool, 16));
+    void *large = pma_malloc_leaf(pool, 100000);
+    CHECK_EQUAL(pma_root_set(pool, "large", large), 0);
+    /* A page, so 256 of the small blocks. */
+    const uint64_t bad[] = {(list[700] & PMA_OFFSET_MASK) / 4096 * 4096, pma_ptr_of(pool, large) & PMA_OFFSET_MASK};
+    close_pool(pool);
+    if (!bad_medium(root, path, bad, 2))
+        return;
+    run(&result, 1, NULL, root, path);
+    CHECK_EQUAL(json_at(&result, "areas.10.error"), 2);
+    CHECK(out_has(&result, "a block in use is bad here: type (leaf), "));
+    CHECK(out_has(&result, "; root \\\"large\\\" -> (leaf) 0x"));
+    CHECK(out_has(&result, "It holds no pointers: only what is in it is lost"));
+    CHECK(out_has(&result, "256 blocks in use are bad from here on: type (leaf), 4 KiB in all, the first at 0x"));
+    CHECK(out_has(&result, "; root \\\"list\\\" -> (conservative) 0x"));
+    CHECK(out_has(&result, "They hold no pointers: only what is in them is lost"));
+    result_free(&result);
 }
 
 /* As the driver does at a write that the device can clear: no block is bad any more. */
@@ -416,6 +447,7 @@ void inspect_add_repair_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, a_pool_that_needs_recovery_is_repaired_as_it_is);
     CU_ADD_TEST(suite, a_rotten_word_is_left_alone);
     CU_ADD_TEST(suite, blocks_in_use_are_named_with_a_root);
+    CU_ADD_TEST(suite, small_blocks_on_one_bad_run_are_one_finding);
     CU_ADD_TEST(suite, what_can_be_read_of_a_bad_page_is_kept);
     CU_ADD_TEST(suite, what_has_no_copy_is_left_alone);
     CU_ADD_TEST(suite, unreadable_pages_are_emptied_if_nothing_is_there);

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define VICTIMS_MAX 200u /* blocks that are named */
+#define LOSSES_MAX 200u /* that are named */
 
 /* ---- what lies before the heap ---- */
 
@@ -75,24 +75,39 @@ void check_medium(struct findings *findings, const struct snapshot *snapshot, co
 
 /* ---- the heap ---- */
 
+/* Blocks of one type that one bad run touches. */
 struct victims {
-    struct path *paths; /* of the blocks; VICTIMS_MAX of them */
-    struct census_block *blocks;
-    uint64_t *places; /* the first bad byte of each, in the pool's address range */
-    size_t count, more;
+    struct census_block first;
+    uint64_t place; /* the first bad byte, in the pool's address range */
+    uint64_t count, bytes;
 };
 
-static void add_victim(struct victims *victims, const struct census_block *block, uint64_t place)
+struct losses {
+    struct victims *list; /* LOSSES_MAX of them */
+    struct path *paths;   /* to the first block of each */
+    size_t count, run;    /* run: where those of the run that is looked at begin */
+    uint64_t last, more;  /* offset of the last block; those that there was no room for */
+};
+
+static void add_victim(struct losses *losses, const struct census_block *block, uint64_t place)
 {
-    if (victims->count != 0 && victims->blocks[victims->count - 1].offset == block->offset)
+    if (losses->last == block->offset)
         return; /* two bad runs in one block */
-    if (victims->count == VICTIMS_MAX) {
-        victims->more++;
+    losses->last = block->offset;
+    size_t i = losses->run;
+    while (i < losses->count && losses->list[i].first.type != block->type)
+        i++;
+    if (i == LOSSES_MAX) {
+        losses->more++;
         return;
     }
-    victims->blocks[victims->count] = *block;
-    victims->places[victims->count] = place;
-    victims->paths[victims->count++].target = block->offset;
+    if (i == losses->count) {
+        losses->list[i] = (struct victims){.first = *block, .place = place};
+        losses->paths[i].target = block->offset;
+        losses->count++;
+    }
+    losses->list[i].count++;
+    losses->list[i].bytes += block->bytes;
 }
 
 static const char *way_text(const struct snapshot *snapshot, const struct heap *heap, const struct path *path)
@@ -110,26 +125,47 @@ static const char *way_text(const struct snapshot *snapshot, const struct heap *
     return text_format("root \"%s\"%s", text_safe(roots_table(heap->base)[path->root].name), text);
 }
 
-static void report_victims(struct findings *findings, const struct snapshot *snapshot, const struct heap *heap,
-                           struct victims *victims)
+static const char *loss_text(const struct victims *victims)
 {
-    bool all = paths_find(heap, victims->paths, victims->count);
-    for (size_t i = 0; i < victims->count; i++) {
-        const struct census_block *block = &victims->blocks[i];
-        const struct path *path = &victims->paths[i];
-        uint64_t place = check_place(findings, snapshot, victims->places[i]);
+    bool one = victims->count == 1;
+    if (victims->first.type == PMA_TYPE_LEAF)
+        return one ? "It holds no pointers: only what is in it is lost"
+                   : "They hold no pointers: only what is in them is lost";
+    return one ? "What only its pointers lead to is lost with it"
+               : "What only their pointers lead to is lost with them";
+}
+
+static void report_victims(struct findings *findings, const struct snapshot *snapshot, const struct victims *victims,
+                           const char *way)
+{
+    const struct census_block *first = &victims->first;
+    uint64_t place = check_place(findings, snapshot, victims->place);
+    const char *type = snapshot_type_name(snapshot, first->type);
+    if (victims->count == 1)
         findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, place,
-                     "a block in use is bad here: type %s, %s, at %#" PRIx64 "; %s. %s",
-                     snapshot_type_name(snapshot, block->type), text_bytes(block->bytes), block->offset,
-                     path->found ? way_text(snapshot, heap, path)
-                     : all       ? "no root leads to it"
-                                 : "no root was found that leads to it before memory ran out",
-                     block->type == PMA_TYPE_LEAF ? "It holds no pointers: only what is in it is lost"
-                                                  : "What only its pointers lead to is lost with it");
+                     "a block in use is bad here: type %s, %s, at %#" PRIx64 "; %s. %s", type, text_bytes(first->bytes),
+                     first->offset, way, loss_text(victims));
+    else
+        findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, place,
+                     "%s blocks in use are bad from here on: type %s, %s in all, the first at %#" PRIx64 "; %s. %s",
+                     text_count(victims->count), type, text_bytes(victims->bytes), first->offset, way,
+                     loss_text(victims));
+}
+
+static void report_losses(struct findings *findings, const struct snapshot *snapshot, const struct heap *heap,
+                          struct losses *losses)
+{
+    bool all = paths_find(heap, losses->paths, losses->count);
+    for (size_t i = 0; i < losses->count; i++) {
+        const struct path *path = &losses->paths[i];
+        report_victims(findings, snapshot, &losses->list[i],
+                       path->found ? way_text(snapshot, heap, path)
+                       : all       ? "no root leads to it"
+                                   : "no root was found that leads to it before memory ran out");
     }
-    if (victims->more != 0)
-        findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, NO_OFFSET, "and %zu more blocks in use are on bad pages",
-                     victims->more);
+    if (losses->more != 0)
+        findings_add(findings, SEVERITY_ERROR, AREA_MEDIUM, NO_OFFSET,
+                     "and %" PRIu64 " more blocks in use are on bad pages", losses->more);
 }
 
 struct heap_pages {
@@ -138,7 +174,7 @@ struct heap_pages {
     const struct superblock *superblock; /* of the part */
     unsigned part;
     const struct heap *heap; /* NULL: the pool cannot be opened, and the words have to do */
-    struct victims victims;
+    struct losses losses;
 };
 
 /* The blocks in use of a small or large span from a place in the file on, up to `end`. */
@@ -150,7 +186,7 @@ static void walk_blocks(struct heap_pages *pages, struct span *span, uint64_t pl
     while (place < end) {
         struct census_block block;
         if (census_find(heap, place + shift, &block))
-            add_victim(&pages->victims, &block, place + shift);
+            add_victim(&pages->losses, &block, place + shift);
         place = start + ((place - start) / bytes + 1) * bytes;
     }
 }
@@ -191,11 +227,12 @@ static void judge_page(struct heap_pages *pages, uint64_t place, uint64_t end)
 
 static void judge_run(struct heap_pages *pages, const struct bad_run *run)
 {
-    uint64_t heap = pages->superblock->heap_offset, end = run->offset + run->bytes, next;
-    for (uint64_t at = run->offset > heap ? run->offset : heap; at < end; at = next) {
-        next = heap + ((at - heap) / PAGE_BYTES + 1) * PAGE_BYTES;
-        next = next < end ? next : end;
-        judge_page(pages, at, next);
+    uint64_t heap = pages->superblock->heap_offset, run_end = run->offset + run->bytes, page, end;
+    pages->losses.run = pages->losses.count;
+    bad_run_units(run, heap, PAGE_BYTES, &page, &end);
+    for (; page < end; page++) {
+        uint64_t from = heap + page * PAGE_BYTES, to = from + PAGE_BYTES;
+        judge_page(pages, run->offset > from ? run->offset : from, run_end < to ? run_end : to);
     }
 }
 
@@ -203,20 +240,18 @@ void check_bad_pages(struct findings *findings, const struct snapshot *snapshot,
                      const struct bad_blocks *bad)
 {
     struct heap_pages pages = {.findings = findings, .snapshot = snapshot, .heap = heap_of(pool)};
-    pages.victims.paths = command_memory(VICTIMS_MAX, sizeof *pages.victims.paths);
-    pages.victims.blocks = command_memory(VICTIMS_MAX, sizeof *pages.victims.blocks);
-    pages.victims.places = command_memory(VICTIMS_MAX, sizeof *pages.victims.places);
+    pages.losses.paths = command_memory(LOSSES_MAX, sizeof *pages.losses.paths);
+    pages.losses.list = command_memory(LOSSES_MAX, sizeof *pages.losses.list);
     for (unsigned part = 0; part < snapshot->files.count; part++) {
         pages.part = part;
         pages.superblock = &snapshot->files.part[part].superblock;
         for (size_t i = 0; i < bad[part].count && snapshot_geometry_holds(snapshot, part); i++)
             judge_run(&pages, &bad[part].runs[i]);
     }
-    if (pages.victims.count != 0)
-        report_victims(findings, snapshot, pages.heap, &pages.victims);
-    free(pages.victims.paths);
-    free(pages.victims.blocks);
-    free(pages.victims.places);
+    if (pages.losses.count != 0)
+        report_losses(findings, snapshot, pages.heap, &pages.losses);
+    free(pages.losses.paths);
+    free(pages.losses.list);
 }
 
 /* ---- what is in no list, and could not be read ---- */
