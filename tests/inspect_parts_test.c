@@ -5,6 +5,7 @@
 #include "media/span_word.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 
 void inspect_add_parts_tests(CU_pSuite suite);
 
@@ -345,6 +346,38 @@ static void damage_is_named_with_its_part(void)
     result_free(&result);
 }
 
+/* Also where the path is longer than what is kept of the library's sentence. */
+static void a_damaged_image_is_named_whatever_the_path(void)
+{
+    struct place place;
+    struct result result;
+    struct superblock third = {0};
+    char directory[300], path[500], zeros[8] = {0};
+    if (inspect_program() == NULL)
+        return;
+    close_new_pool(&place);
+    snprintf(path, sizeof path, "%s", scratch("long"));
+    CHECK_EQUAL(mkdir(path, 0755), 0);
+    memset(directory, 'd', sizeof directory);
+    directory[180] = '\0';
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(path + strlen(path), sizeof path - strlen(path), "/%s", directory);
+        CHECK_EQUAL(mkdir(path, 0755), 0);
+    }
+    size_t length = strlen(path);
+    for (unsigned i = 0; i < PARTS; i++) {
+        snprintf(path + length, sizeof path - length, "/parts-%c", (char)('a' + (int)i));
+        CHECK_EQUAL(rename(place.path[i], path), 0);
+    }
+    CHECK(read_at(path, &third, sizeof third, 0));
+    uint64_t image = third.heap_offset + third.image_page * PAGE_BYTES;
+    CHECK(write_at(path, zeros, 8, image + 8));
+    INSPECT(&result, "check", "--json", path);
+    CHECK_EQUAL(result.status, 1);
+    CHECK(*finding(&result, "shutdown image", 2, image) != '\0');
+    result_free(&result);
+}
+
 /* The one that holds it is in part 1 or 2, and so is the finding. */
 static void a_dangling_pointer_is_in_its_part(void)
 {
@@ -388,5 +421,6 @@ void inspect_add_parts_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, missing_and_foreign_parts_are_named);
     CU_ADD_TEST(suite, parts_of_an_earlier_time_are_named);
     CU_ADD_TEST(suite, damage_is_named_with_its_part);
+    CU_ADD_TEST(suite, a_damaged_image_is_named_whatever_the_path);
     CU_ADD_TEST(suite, a_dangling_pointer_is_in_its_part);
 }

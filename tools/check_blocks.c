@@ -9,6 +9,7 @@
 #include "media/roots.h"
 #include "observe/census.h"
 #include "observe/stats.h"
+#include "pm/error.h"
 #include "pool.h"
 #include "text.h"
 #include <inttypes.h>
@@ -158,15 +159,6 @@ static uint64_t image_bytes(const struct snapshot *snapshot)
     return bytes;
 }
 
-/* The part whose file the sentence of the library is about. */
-static unsigned part_named(const struct snapshot *snapshot, const char *detail)
-{
-    unsigned part = snapshot->files.count - 1;
-    while (part > 0 && strstr(detail, text_format(" %s at ", snapshot->files.part[part].path)) == NULL)
-        part--;
-    return part;
-}
-
 /* A pool that opens for recovery only has a bad image: everything else they read alike. */
 static int open_held(struct findings *findings, const struct snapshot *snapshot, pma_pool **held)
 {
@@ -181,11 +173,12 @@ static int open_held(struct findings *findings, const struct snapshot *snapshot,
         return 0;
     }
     char detail[400];
+    unsigned part = pm_error_part();
     memcpy(detail, pma_error_detail(), strlen(pma_error_detail()) + 1);
     if (clean && error == PMA_ECORRUPT)
         error = view_open(snapshot->path, PMA_FORCE_RECOVERY, held);
     if (error == 0) {
-        findings->part = part_named(snapshot, detail);
+        findings->part = part < snapshot->files.count ? part : 0;
         const struct superblock *superblock = &snapshot->files.part[findings->part].superblock;
         findings_add(findings, SEVERITY_ERROR, AREA_IMAGE,
                      superblock->heap_offset + superblock->image_page * PAGE_BYTES, "%s", detail);

@@ -10,24 +10,46 @@
 #define DETAIL_BYTES sizeof(((struct pm_thread *)0)->detail)
 
 /* The sentence is made aside first: its arguments may be the previous one. */
-static void remember(const char *sentence)
+static void remember(const char *sentence, unsigned part)
 {
     struct pm_thread *thread = pm_thread_get();
-    if (thread != NULL)
-        memcpy(thread->detail, sentence, strlen(sentence) + 1);
+    if (thread == NULL)
+        return;
+    memcpy(thread->detail, sentence, strlen(sentence) + 1);
+    thread->detail_part = part;
+}
+
+__attribute__((format(printf, 2, 0))) static void fail(unsigned part, const char *format, va_list args)
+{
+    int saved = errno;
+    char sentence[DETAIL_BYTES];
+    vsnprintf(sentence, sizeof sentence, format, args);
+    remember(sentence, part);
+    errno = saved;
 }
 
 int(pm_fail)(int error, const char *format, ...)
 {
-    int saved = errno;
-    char sentence[DETAIL_BYTES];
     va_list args;
     va_start(args, format);
-    vsnprintf(sentence, sizeof sentence, format, args);
+    fail(PM_NO_PART, format, args);
     va_end(args);
-    remember(sentence);
-    errno = saved;
     return error;
+}
+
+int(pm_fail_in_part)(unsigned part, int error, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fail(part, format, args);
+    va_end(args);
+    return error;
+}
+
+unsigned pm_error_part(void)
+{
+    const struct pm_thread *thread = pm_thread_get();
+    return thread != NULL ? thread->detail_part : PM_NO_PART;
 }
 
 static int code_of(int system_errno)
@@ -70,7 +92,7 @@ int(pm_fail_errno)(int system_errno, const char *format, ...)
     if (length > sizeof sentence - 1 - sizeof text)
         length = sizeof sentence - 1 - sizeof text;
     snprintf(sentence + length, sizeof sentence - length, ": %s", strerror_r(system_errno, text, sizeof text));
-    remember(sentence);
+    remember(sentence, PM_NO_PART);
     errno = saved;
     return code_of(system_errno);
 }

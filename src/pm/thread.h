@@ -16,6 +16,7 @@
 struct pm_thread {
     _Atomic uint64_t flushes, fences; /* written by the owner only */
     char detail[400];
+    unsigned detail_part;       /* that it is about; PM_NO_PART */
     _Atomic int owned;          /* a thread has it; free blocks are found by walking all */
     struct pm_thread *next_all; /* every block, for the sums; set once */
 };

@@ -95,11 +95,11 @@ int image_write(struct heap *heap, unsigned number)
 
 static int corrupt_image(const struct part *part, const char *what)
 {
-    return pm_fail(PMA_ECORRUPT,
-                   "shutdown image of %s at heap page %" PRIu64
-                   ": %s; recovery without it would free every block that no "
-                   "root reaches (pmemalloc-inspect recover --force)",
-                   part->mapping.path, part->superblock.image_page, what);
+    return pm_fail_in_part(part->superblock.part_index, PMA_ECORRUPT,
+                           "shutdown image of %s at heap page %" PRIu64
+                           ": %s; recovery without it would free every block that no "
+                           "root reaches (pmemalloc-inspect recover --force)",
+                           part->mapping.path, part->superblock.image_page, what);
 }
 
 static const char *read_entry(struct heap *heap, const struct part *part, const uint64_t **at, const uint64_t *end,
