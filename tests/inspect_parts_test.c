@@ -243,6 +243,7 @@ static void all_fail(const struct place *place, unsigned missing, const char *wh
             else
                 INSPECT(&result, commands[k], place->path[i]);
             const char *said = k == 0 ? result.out : result.error;
+            CHECK(strstr(said, "put it beside ") != NULL && strstr(said, "options") == NULL);
             if (result.status != 2 || strstr(said, place->path[missing]) == NULL || strstr(said, why) == NULL)
                 FAIL_TEST("%s by part %u gives %d, not 2 with part %u and \"%s\": %s",
                           commands[k] != NULL ? commands[k] : "overview", i, result.status, missing, why, said);

@@ -12,7 +12,8 @@
 
 /* check.c: all of the checks below, as far as the state of the pool allows. */
 void check_all(struct findings *findings, const struct snapshot *snapshot);
-/* What is found from here on lies at this offset in the pool's address range: sets the part, and returns the offset in its file. */
+/* What is found from here on lies at this offset in the pool's address range: sets the part, and returns the offset in its
+ * file. */
 uint64_t check_place(struct findings *findings, const struct snapshot *snapshot, uint64_t offset);
 
 /* check_parts.c: that all files of the pool are there, and of one time. */
@@ -22,7 +23,8 @@ void check_parts(struct findings *findings, const struct snapshot *snapshot);
 void check_superblocks(struct findings *findings, const struct snapshot *snapshot);
 void check_lengths(struct findings *findings, const struct snapshot *snapshot);
 
-/* check_media.c, of part 0, which has these for the whole pool. `alone`: nobody else has the pool, so that what leads elsewhere can be followed. */
+/* check_media.c, of part 0, which has these for the whole pool. `alone`: nobody else has the pool, so that what leads
+ * elsewhere can be followed. */
 void check_roots(struct findings *findings, const struct snapshot *snapshot, bool alone);
 void check_types(struct findings *findings, const struct snapshot *snapshot);
 void check_lanes(struct findings *findings, const struct snapshot *snapshot);

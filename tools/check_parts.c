@@ -67,9 +67,7 @@ void check_parts(struct findings *findings, const struct snapshot *snapshot)
         const struct part_file *file = &files->part[part];
         there += file->there;
         if (!file->there)
-            wrong_part(findings, part,
-                       text_format("it is missing; it was last at \"%s\" (%s)", file->path != NULL ? file->path : "",
-                                   file->fault));
+            wrong_part(findings, part, text_format("it %s", part_files_missing_text(files, file)));
         if (part == 0 || !file->there || !file->has_superblock)
             continue;
         check_slot(findings, snapshot, part);

@@ -262,14 +262,6 @@ static void print_all(const struct health *health, const struct part_files *file
     }
 }
 
-static void say_missing(const struct part_files *files)
-{
-    const struct part_file *missing = part_files_missing(files);
-    if (missing != NULL)
-        command_say("part %u is missing; it was last at \"%s\" (%s)", (unsigned)(missing - files->part),
-                    missing->path != NULL ? text_safe(missing->path) : "", text_safe(missing->fault));
-}
-
 /* FINE, FINDINGS or FAILED: what there is, is told all the same. */
 static int look_at_all(struct health *health, const struct part_files *files)
 {
@@ -331,7 +323,8 @@ int command_health(int argc, char **argv)
             print_all(health, files);
         if (files->part[files->given].error == PMA_ENOTPOOL)
             command_say("%s", text_safe(files->part[files->given].detail));
-        say_missing(files);
+        if (part_files_all_there(files) != 0)
+            command_say("%s", text_safe(pma_error_detail()));
     }
     forget_all(health, files->count);
     part_files_free(files);

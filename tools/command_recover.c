@@ -171,9 +171,12 @@ static bool look(struct recovery *recovery, const char *path)
     if (snapshot_of_files(&recovery->before, path) != 0)
         return false;
     part_files_close(&recovery->before.files);
-    if (recovery->before.state != POOL_IN_USE)
+    if (recovery->before.state == POOL_IN_USE)
+        say_busy(&recovery->before);
+    else if (part_files_all_there(&recovery->before.files) != 0)
+        command_say("%s", text_safe(pma_error_detail()));
+    else
         return true;
-    say_busy(&recovery->before);
     snapshot_free(&recovery->before);
     return false;
 }

@@ -24,7 +24,7 @@ struct json_object *json_map(void)
     return checked(json_object_new_object());
 }
 
-struct json_object *json_list(void)
+static struct json_object *json_list(void)
 {
     return checked(json_object_new_array());
 }
@@ -94,12 +94,6 @@ static struct json_object *string(const char *value)
 void json_string(struct json_object *map, const char *key, const char *value)
 {
     put(map, key, value != NULL ? string(value) : NULL);
-}
-
-void json_list_string(struct json_object *list, const char *value)
-{
-    if (json_object_array_add(list, string(value)) != 0)
-        command_no_memory();
 }
 
 void json_uuid(struct json_object *map, const char *key, const unsigned char uuid[16])

@@ -10,7 +10,6 @@
 struct json_object;
 
 struct json_object *json_map(void);
-struct json_object *json_list(void);
 struct json_object *json_map_in(struct json_object *map, const char *key);
 struct json_object *json_list_in(struct json_object *map, const char *key);
 struct json_object *json_map_at(struct json_object *list); /* appended */
@@ -19,7 +18,6 @@ void json_number(struct json_object *map, const char *key, uint64_t value);
 void json_share(struct json_object *map, const char *key, double value);
 void json_truth(struct json_object *map, const char *key, bool value);
 void json_string(struct json_object *map, const char *key, const char *value); /* NULL: null */
-void json_list_string(struct json_object *list, const char *value);
 void json_uuid(struct json_object *map, const char *key, const unsigned char uuid[16]);
 /* alloc_objects, alloc_bytes and so on. */
 void json_count(struct json_object *map, const struct pma_count *count);

@@ -242,3 +242,20 @@ const struct part_file *part_files_missing(const struct part_files *files)
             return &files->part[part];
     return NULL;
 }
+
+const char *part_files_missing_text(const struct part_files *files, const struct part_file *missing)
+{
+    if (missing->path == NULL)
+        return text_format("is missing: %s", missing->fault);
+    return text_format("is missing; it was last at \"%s\" (%s). If it has moved, put it beside %s", missing->path,
+                       missing->fault, files->part[files->given].path);
+}
+
+int part_files_all_there(const struct part_files *files)
+{
+    const struct part_file *missing = part_files_missing(files);
+    if (missing == NULL)
+        return 0;
+    return pm_fail(PMA_EPART, "part %u of the pool of %s %s", (unsigned)(missing - files->part),
+                   files->part[files->given].path, part_files_missing_text(files, missing));
+}

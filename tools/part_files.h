@@ -39,7 +39,8 @@ int part_files_open(struct part_files *files, const char *path, enum part_files_
 void part_file_read(struct part_file *file);
 /* Both replicas are valid. */
 bool part_file_whole(const struct part_file *file);
-/* What is not whole may be half written, if somebody has the file: waits a little, and says whether to look again. Begin with 0. */
+/* What is not whole may be half written, if somebody has the file: waits a little, and says whether to look again. Begin
+ * with 0. */
 bool part_file_again(const struct part_file *file, unsigned *attempt);
 /* Closes them; what was found out stays. */
 void part_files_close(struct part_files *files);
@@ -49,5 +50,9 @@ void part_files_free(struct part_files *files);
 const struct part_file *part_files_in_use(const struct part_files *files);
 /* The first one that is not there; NULL: all are. */
 const struct part_file *part_files_missing(const struct part_files *files);
+/* 0, or PMA_EPART with a detail that names the first one. */
+int part_files_all_there(const struct part_files *files);
+/* The end of a sentence about it: "is missing; ...". */
+const char *part_files_missing_text(const struct part_files *files, const struct part_file *missing);
 
 #endif

@@ -261,7 +261,8 @@ static void count_parts(struct snapshot *snapshot)
     }
 }
 
-void snapshot_count(struct snapshot *snapshot)
+/* Fills in stats from the other fields. */
+static void count_all(struct snapshot *snapshot)
 {
     struct pma_stats *stats = &snapshot->stats;
     *stats = (struct pma_stats)PMA_STATS_INIT;
@@ -371,7 +372,7 @@ static void settle(struct snapshot *snapshot)
         snapshot->bad_words += snapshot->parts[part].bad_words;
     }
     types_load(&snapshot->types, snapshot->metadata); /* of a damaged table what comes before the damage */
-    snapshot_count(snapshot);
+    count_all(snapshot);
 }
 
 /* FAILED with the message, or the figures and 0. */
@@ -386,23 +387,15 @@ static int end(struct snapshot *snapshot, int error)
     return FAILED;
 }
 
-static int say_missing(const struct snapshot *snapshot)
-{
-    const struct part_file *missing = part_files_missing(&snapshot->files);
-    if (missing == NULL)
-        return 0;
-    return pm_fail(PMA_EPART, "part %u of the pool of %s is missing; it was last at \"%s\" (%s)",
-                   (unsigned)(missing - snapshot->files.part), snapshot->path,
-                   missing->path != NULL ? missing->path : "", missing->fault);
-}
-
 static int take(struct snapshot *snapshot, const char *path, bool with_leaks)
 {
     int error = begin(snapshot, path, LOCK_SHARED);
     if (error == 0)
+        error = part_files_all_there(&snapshot->files);
+    if (error == 0)
         error = snapshot->state == POOL_IN_USE ? read_files(snapshot) : open_heap(snapshot, with_leaks);
     part_files_close(&snapshot->files);
-    return end(snapshot, error != 0 ? error : say_missing(snapshot));
+    return end(snapshot, error);
 }
 
 int snapshot_take(struct snapshot *snapshot, const char *path)

@@ -82,8 +82,8 @@ struct snapshot {
 int snapshot_take(struct snapshot *snapshot, const char *path);
 /* Looks for leaks as well, which takes as long as a recovery. */
 int snapshot_take_with_leaks(struct snapshot *snapshot, const char *path);
-/* Only reads the files, whatever their state, also if some are missing; they stay open until part_files_close, and locked if they
- * were not in use. Then nothing has been repaired. */
+/* Only reads the files, whatever their state, also if some are missing; they stay open until part_files_close, and locked if
+ * they were not in use. Then nothing has been repaired. */
 int snapshot_of_files(struct snapshot *snapshot, const char *path);
 /* The same, of files that are open for writing and locked exclusively, but for those that are in use. */
 int snapshot_of_files_to_write(struct snapshot *snapshot, const char *path);
@@ -100,7 +100,8 @@ const char *snapshot_state_text(const struct snapshot *snapshot);
 uint64_t snapshot_bin_inuse(const struct snapshot *snapshot, pma_type_id type, unsigned size_class);
 /* The span that holds the part's page, or NULL. */
 const struct span_view *snapshot_span_at(const struct snapshot *snapshot, unsigned part, uint64_t page);
-/* The part that an offset in the pool's address range lies in, as far as their superblocks are known; *offset is then in its file. */
+/* The part that an offset in the pool's address range lies in, as far as their superblocks are known; *offset is then in
+ * its file. */
 unsigned snapshot_part_at(const struct snapshot *snapshot, uint64_t *offset);
 bool snapshot_geometry_holds(const struct snapshot *snapshot, unsigned part);
 /* Whether this page of MEDIUM_PAGE bytes was to be read, and could not. */
@@ -113,9 +114,8 @@ uint32_t span_view_survivors(const struct span_view *span);
 const char *snapshot_type_name(const struct snapshot *snapshot, pma_type_id type);
 
 /* Opens the pool itself read-only, with a progress bar; pma_open's error. The pool stays locked until it is closed. What cannot
- * be read of it until then is zeros, and remembered by its guard: figures from it are worth nothing if view_fault tells of one. */
+ * be read of it until then is zeros, and remembered by its guard: figures from it are worth nothing if that tells of one. */
 int view_open(const char *path, unsigned flags, pma_pool **pool);
-int view_fault(const pma_pool *pool);
 int view_close(pma_pool *pool);
 
 /* ---- its parts, for snapshot.c ---- */
@@ -128,7 +128,5 @@ void snapshot_add_unreadable(void *arg, uint64_t offset, uint64_t bytes); /* a m
 int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks);
 /* Reads what can be read from the open files. The error of superblock_choose for the first that has one. */
 int snapshot_from_files(struct snapshot *snapshot);
-/* Fills in stats from the other fields. */
-void snapshot_count(struct snapshot *snapshot);
 
 #endif

@@ -66,11 +66,6 @@ int view_open(const char *path, unsigned flags, pma_pool **pool)
     return error;
 }
 
-int view_fault(const pma_pool *pool)
-{
-    return guard_check(&pool->guard);
-}
-
 int view_close(pma_pool *pool)
 {
     guard_end(&pool->guard);
@@ -121,7 +116,7 @@ int snapshot_from_heap(struct snapshot *snapshot, bool with_leaks)
     copy_spans(snapshot, heap);
     if (with_leaks)
         find_leaks(snapshot, heap);
-    error = view_fault(pool);
+    error = guard_check(&pool->guard);
     view_close(pool);
     return error;
 }
