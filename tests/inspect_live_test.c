@@ -120,7 +120,8 @@ static void a_pool_in_use_is_watched_and_left_alone(void)
     CHECK(result.status == 2 && error_has(&result, expected));
     result_free(&result);
     INSPECT(&result, "check", "--json", engine.path);
-    CHECK(result.status == 2 && error_has(&result, "only superblocks, roots and types"));
+    CHECK(result.status == 2 &&
+          error_has(&result, "only parts, lengths, superblocks, roots, types and the medium can"));
     CHECK(json_at(&result, "complete") == 0 && json_at(&result, "wrong") == 0);
     result_free(&result);
     stop_engine(&engine);

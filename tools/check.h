@@ -33,8 +33,8 @@ void check_live(struct findings *findings, const struct snapshot *snapshot);
 /* check_table.c */
 void check_tables(struct findings *findings, const struct snapshot *snapshot);
 
-/* check_medium.c; `bad` is a list for each part. What lies before the heaps; the heaps, of an open pool, or NULL; and what could
- * not be read of that, and is in no list. */
+/* check_medium.c; `bad` is a list for each part. What lies before the heaps; the heaps, of an open pool, or NULL; and what
+ * could not be read of that, and is in no list. */
 void check_medium(struct findings *findings, const struct snapshot *snapshot, const struct bad_blocks *bad);
 void check_bad_pages(struct findings *findings, const struct snapshot *snapshot, const pma_pool *pool,
                      const struct bad_blocks *bad);

@@ -87,11 +87,11 @@ int command_check(int argc, char **argv)
             "typed objects lead to blocks in use, and the medium: bad blocks that the kernel knows of, what cannot be "
             "read, and which objects are there and which roots lead to them. Says of a pool that was closed cleanly "
             "which blocks no root reaches. The file is not written, but with --repair.\n\n"
-            "--repair writes a damaged or unreadable superblock anew from the other one, empties unreadable pages that "
-            "hold nothing, sets bad pages aside that are free, and frees those that are not bad any more. A crash "
+            "--repair writes a damaged or unreadable superblock anew from the other one, and bad pages that hold "
+            "nothing, sets bad pages aside that are free, and frees those that are not bad any more. A crash "
             "meanwhile does no harm, and the rest of the pool is left as it is.\n\n"
-            "FILE is any file of the pool. Findings name the part. Of a pool in use only parts, superblocks, roots and "
-            "types are checked.\v"
+            "FILE is any file of the pool. Findings name the part. Of a pool in use only parts, lengths, superblocks, "
+            "roots, types and the medium are checked.\v"
             "Exit status: 0 nothing is wrong, or nothing any more; 1 something is; 2 not all could be checked, or a "
             "part is missing.\n\nExample:\n"
             "  pmemalloc-inspect check /mnt/pmem0/orders || pmemalloc-inspect check --repair /mnt/pmem0/orders\n"};
@@ -107,8 +107,8 @@ int command_check(int argc, char **argv)
     check_all(&findings, &snapshot);
     part_files_close(&snapshot.files);
     if (snapshot.state == POOL_IN_USE)
-        command_say("%s is in use by %s: only superblocks, roots and types can be checked", text_safe(options.file),
-                    holder_text(&snapshot.holder));
+        command_say("%s is in use by %s: only parts, lengths, superblocks, roots, types and the medium can be checked",
+                    text_safe(options.file), holder_text(&snapshot.holder));
     if (asked.repair && !options.json)
         repair_print(&asked.steps, options.file);
     if (options.json)

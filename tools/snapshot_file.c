@@ -9,10 +9,9 @@
 #include "medium.h"
 #include "pm/error.h"
 #include "snapshot.h"
+#include "table_words.h"
 #include <stdlib.h>
 #include <string.h>
-
-#define CHUNK_WORDS 8192u
 
 static void read_metadata(struct snapshot *snapshot, const struct mapping *file)
 {
@@ -20,12 +19,6 @@ static void read_metadata(struct snapshot *snapshot, const struct mapping *file)
     uint64_t bytes = snapshot->parts[0].file_bytes < TABLE_OFFSET ? snapshot->parts[0].file_bytes : TABLE_OFFSET;
     memset(snapshot->metadata, 0, TABLE_OFFSET);
     medium_read(file, snapshot->metadata, bytes, 0, snapshot_add_unreadable, &snapshot->parts[0]);
-}
-
-static bool plausible(const struct superblock *superblock, uint64_t page, const struct span_view *span)
-{
-    return span->pages <= superblock->heap_pages - page &&
-           (!span_view_is_small(span) || span->pages == size_classes[span->size_class].pages);
 }
 
 /* As it is at this moment, if it looks like one. */
@@ -60,7 +53,7 @@ static uint64_t read_word(struct snapshot *snapshot, unsigned part, uint64_t pag
                                  .kind = (uint8_t)unpacked.kind,
                                  .size_class = (uint8_t)unpacked.size_class,
                                  .part = (uint8_t)part};
-        if (plausible(&snapshot->files.part[part].superblock, page, &span)) {
+        if (table_word_fault(&snapshot->files.part[part].superblock, NULL, page, &unpacked) == NULL) {
             if (span.kind == SPAN_MIXED)
                 span.record = read_record(snapshot, part, &unpacked, page);
             snapshot_add_span(snapshot, &span);
@@ -71,24 +64,28 @@ static uint64_t read_word(struct snapshot *snapshot, unsigned part, uint64_t pag
     return 1;
 }
 
+static void add_bad_words(void *arg, uint64_t offset, uint64_t bytes)
+{
+    struct part_view *view = arg;
+    size_t before = view->unreadable_count;
+    snapshot_add_unreadable(view, offset, bytes);
+    view->bad_words += (view->unreadable_count - before) * (bytes / sizeof(uint64_t)); /* each page once */
+}
+
 static void read_table(struct snapshot *snapshot, unsigned part)
 {
-    uint64_t end = snapshot->files.part[part].superblock.heap_pages;
-    uint64_t *words = command_memory(CHUNK_WORDS, sizeof *words);
+    struct table_words words = {.file = &snapshot->files.part[part].mapping,
+                                .limit = snapshot->files.part[part].superblock.heap_pages,
+                                .unreadable = add_bad_words,
+                                .arg = &snapshot->parts[part]};
     uint64_t page = 0;
-    while (page < end) {
-        uint64_t first = page, count = end - page < CHUNK_WORDS ? end - page : CHUNK_WORDS;
-        struct part_view *view = &snapshot->parts[part];
-        size_t unreadable = view->unreadable_count;
-        if (medium_read(&snapshot->files.part[part].mapping, words, count * sizeof *words,
-                        TABLE_OFFSET + page * sizeof *words, snapshot_add_unreadable, view) != 0)
-            break;
-        view->bad_words += (view->unreadable_count - unreadable) * (MEDIUM_PAGE / sizeof *words);
-        while (page < first + count)
-            page += read_word(snapshot, part, page, words[page - first]);
+    while (page < words.limit && !words.failed) {
+        uint64_t word = table_word(&words, page);
+        if (!words.failed)
+            page += read_word(snapshot, part, page, word);
     }
-    snapshot->parts[part].table_read = page >= end;
-    free(words);
+    snapshot->parts[part].table_read = page >= words.limit;
+    table_words_free(&words);
 }
 
 /* Part 0 has the tables of the whole pool. */
