@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ATTEMPTS 8u /* see mend.c: each gets another block, which may be a bad one as well */
+#define ATTEMPTS 8u /* each may get another block, and that may be bad as well: see mend.c */
 
 struct work {
     struct repair *repair;
