@@ -293,7 +293,7 @@ static void measure(struct part_view *part, const struct part_file *file)
         part->device_left = system.f_bavail * system.f_frsize;
     if (fstat(file->mapping.fd, &status) == 0)
         part->device = status.st_dev;
-    part->node = file->has_superblock && file->superblock.node != 0 ? (int)file->superblock.node - 1
+    part->node = file->has_superblock && file->superblock.node != 0 ? (int)(file->superblock.node - 1)
                                                                     : topology_node_of_file(file->mapping.fd);
 }
 
