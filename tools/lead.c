@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lead.h"
 #include "heap/size_class.h"
-#include "media/format.h"
+#include "media/mixed_record.h"
 
 /* Whether an offset into a mixed span is one into a block of its older class. */
 static bool is_survivor(const struct span_view *span, uint64_t offset)
@@ -10,7 +10,7 @@ static bool is_survivor(const struct span_view *span, uint64_t offset)
         return false;
     const struct size_class *class = &size_classes[span->record->size_class];
     uint64_t index = offset / class->bytes;
-    return index < class->blocks && (span->record->survivors[index / 64] >> index % 64 & 1) != 0;
+    return index < class->blocks && mixed_record_survives(span->record, (uint32_t)index);
 }
 
 struct lead lead_of(const struct snapshot *snapshot, pma_ptr pointer)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "snapshot.h"
 #include "command.h"
+#include "media/mixed_record.h"
 #include "media/roots.h"
 #include "pm/error.h"
 #include "pm/topology.h"
@@ -105,7 +106,7 @@ uint64_t span_view_blocks(const struct span_view *span)
 
 size_t snapshot_record_bytes(unsigned size_class)
 {
-    return sizeof(struct mixed_record) + (size_classes[size_class].blocks + 63) / 64 * 8;
+    return mixed_record_bytes(size_classes[size_class].blocks);
 }
 
 uint32_t span_view_survivors(const struct span_view *span)
@@ -113,8 +114,8 @@ uint32_t span_view_survivors(const struct span_view *span)
     uint32_t count = 0;
     if (span->record == NULL)
         return 0;
-    for (unsigned k = 0; k < (size_classes[span->record->size_class].blocks + 63) / 64; k++)
-        count += (uint32_t)__builtin_popcountll(span->record->survivors[k]);
+    for (uint32_t i = 0; i < size_classes[span->record->size_class].blocks; i++)
+        count += mixed_record_survives(span->record, i);
     return count;
 }
 

@@ -6,6 +6,7 @@
 #include "heap/ownership.h"
 #include "heap/span_table.h"
 #include "media/checksum.h"
+#include "media/mixed_record.h"
 #include "pm/error.h"
 #include <string.h>
 
@@ -36,7 +37,7 @@ static uint32_t words_of(const struct size_class *class)
 
 static uint32_t record_bytes(const struct size_class *class)
 {
-    return (uint32_t)sizeof(struct mixed_record) + words_of(class) * 8;
+    return mixed_record_bytes(class->blocks);
 }
 
 static struct mixed_record *record_of(const struct heap *heap, uint32_t page, uint32_t record)
@@ -219,18 +220,23 @@ static void write_record(struct heap *heap, const struct span *old, uint32_t rec
     const struct size_class *class = &size_classes[old->size_class];
     struct mixed_record *to = record_of(heap, old->page, record);
     struct mixed_record head = head_of(heap, old);
-    pm_copy(&heap->pm, to, &head, sizeof head);
+    uint64_t bits[OLD_WORDS_MAX];
     for (unsigned k = 0; k < words_of(class); k++)
-        pm_write8(&heap->pm, &to->survivors[k],
-                  full_word(class, k) & ~atomic_load_explicit(&old->bits[k], memory_order_relaxed));
+        bits[k] = full_word(class, k) & ~atomic_load_explicit(&old->bits[k], memory_order_relaxed);
+    pm_copy(&heap->pm, to, &head, sizeof head);
+    for (unsigned w = 0; w < mixed_record_words(class->blocks); w++)
+        pm_write8(&heap->pm, &to->survivors[w], mixed_record_word(bits, class->blocks, w));
     pm_persist(&heap->pm, to, record_bytes(class));
 }
 
-static const char *survivors_fault(const struct mix *mix)
+static const char *survivors_fault(struct mix *mix, const struct mixed_record *record)
 {
+    uint64_t bits[OLD_WORDS_MAX];
+    if (!mixed_record_holds(record, mix->class->blocks))
+        return "its record has a word of survivors with bad check bits, or beyond the last block";
     for (unsigned k = 0; k < words_of(mix->class); k++)
-        if ((mix->medium[k] & ~full_word(mix->class, k)) != 0)
-            return "its record has survivors beyond the last block";
+        bits[k] = mixed_record_bits(record, mix->class->blocks, k);
+    mix->medium = bits;
     return survivor_within(mix, mix->record, mix->record_end) ? "its record lies where a survivor is" : NULL;
 }
 
@@ -251,11 +257,11 @@ const char *mixed_record_fault(const struct types *types, const struct span_word
         return "its record names a size class that it cannot have had";
     if (record->type >= types->count)
         return "its record names a type that is not registered";
-    struct mix mix = {.class = &size_classes[record->size_class], .medium = record->survivors, .record = word->record};
+    struct mix mix = {.class = &size_classes[record->size_class], .record = word->record};
     if (record->type >= PMA_TYPE_FIRST && types->layouts[record->type].size > mix.class->bytes)
         return "its record names a type that is larger than the size class";
     mix.record_end = mix.record + record_bytes(mix.class);
-    return mix.record_end > end ? "its record reaches beyond it" : survivors_fault(&mix);
+    return mix.record_end > end ? "its record reaches beyond it" : survivors_fault(&mix, record);
 }
 
 /* ---- mixing ---- */
@@ -435,16 +441,29 @@ static void open_gone(const struct mix *mix, const struct span *span, const uint
         }
 }
 
+/* Word by word, and flushed; true if one has changed. */
+static bool store_survivors(struct heap *heap, const struct mix *mix, struct mixed_record *record, const uint64_t *bits)
+{
+    bool changed = false;
+    for (unsigned w = 0; w < mixed_record_words(mix->class->blocks); w++) {
+        uint64_t word = mixed_record_word(bits, mix->class->blocks, w);
+        if (record->survivors[w] == word)
+            continue;
+        pm_store8(&heap->pm, &record->survivors[w], word);
+        pm_flush(&heap->pm, &record->survivors[w], sizeof word);
+        changed = true;
+    }
+    return changed;
+}
+
 /* The bits on the medium go first, durably. */
 static void clear_bits(struct heap *heap, const struct mix *mix, uint32_t page, const uint64_t *gone)
 {
-    uint64_t *survivors = record_of(heap, page, mix->record)->survivors;
-    for (unsigned k = 0; k < words_of(mix->class); k++) {
-        if (gone[k] == 0)
-            continue;
-        pm_store8(&heap->pm, &survivors[k], survivors[k] & ~gone[k]);
-        pm_flush(&heap->pm, &survivors[k], sizeof *survivors);
-    }
+    struct mixed_record *record = record_of(heap, page, mix->record);
+    uint64_t left[OLD_WORDS_MAX];
+    for (unsigned k = 0; k < words_of(mix->class); k++)
+        left[k] = mixed_record_bits(record, mix->class->blocks, k) & ~gone[k];
+    store_survivors(heap, mix, record, left);
     pm_drain(&heap->pm);
 }
 
@@ -543,7 +562,7 @@ int mixed_restore(struct heap *heap, struct span *span, const struct span_word *
     if (old == NULL)
         return pm_fail(PMA_ENOMEM, "no DRAM for span descriptors");
     for (unsigned k = 0; k < old->words; k++)
-        atomic_store_explicit(&span_remote(old)[k], record->survivors[k], memory_order_relaxed);
+        atomic_store_explicit(&span_remote(old)[k], mixed_record_bits(record, old->blocks, k), memory_order_relaxed);
     put_under(heap, old, word->record);
     span_map_pages(heap, span, BIN_CONSERVATIVE);
     return 0;
@@ -579,25 +598,12 @@ void mixed_mark_survivors(const struct heap *heap, const struct span *span)
         atomic_store_explicit(&mix.old->bits[k], survivors_in(&mix, k), memory_order_relaxed);
 }
 
-/* Survivors are what is marked. A log of a hostile file may have written over the record since it was read. */
+/* Survivors are what is marked. */
 static void settle_record(struct heap *heap, const struct mix *mix, uint32_t page, const uint64_t *marks)
 {
-    struct mixed_record *record = record_of(heap, page, mix->record), head = head_of(heap, mix->old);
-    bool changed = false;
-    if (memcmp(record, &head, sizeof head) != 0) {
-        pm_copy(&heap->pm, record, &head, sizeof head);
-        pm_flush(&heap->pm, record, sizeof head);
-        changed = true;
-    }
-    for (unsigned k = 0; k < mix->old->words; k++) {
+    for (unsigned k = 0; k < mix->old->words; k++)
         atomic_store_explicit(&span_remote(mix->old)[k], marks[k], memory_order_relaxed);
-        if (record->survivors[k] == marks[k])
-            continue;
-        pm_store8(&heap->pm, &record->survivors[k], marks[k]);
-        pm_flush(&heap->pm, &record->survivors[k], sizeof marks[k]);
-        changed = true;
-    }
-    if (changed)
+    if (store_survivors(heap, mix, record_of(heap, page, mix->record), marks))
         pm_drain(&heap->pm);
 }
 

@@ -23,3 +23,27 @@ uint64_t checksum64(const void *data, size_t bytes, size_t skip)
         h = step(h, word[i]);
     return h != 0 ? h : 1;
 }
+
+/* Half a byte at a time: a table of 16 bytes stays in one cache line, and words come one at a time. */
+static uint64_t crc8(uint64_t payload)
+{
+    static const uint8_t table[16] = {0x00, 0x07, 0x0e, 0x09, 0x1c, 0x1b, 0x12, 0x15,
+                                      0x38, 0x3f, 0x36, 0x31, 0x24, 0x23, 0x2a, 0x2d};
+    uint8_t crc = 0xff;
+    for (unsigned shift = 0; shift < CRC8_SHIFT; shift += 8) {
+        crc = (uint8_t)(crc ^ (payload >> shift & 0xff));
+        crc = (uint8_t)(crc << 4 ^ table[crc >> 4]);
+        crc = (uint8_t)(crc << 4 ^ table[crc >> 4]);
+    }
+    return crc;
+}
+
+uint64_t crc8_add(uint64_t payload)
+{
+    return payload | crc8(payload) << CRC8_SHIFT;
+}
+
+bool crc8_holds(uint64_t word)
+{
+    return crc8(word) == word >> CRC8_SHIFT;
+}

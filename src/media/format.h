@@ -213,14 +213,14 @@ struct image_head {
 
 #define MIXED_MAGIC UINT64_C(0x31444558494d4d50) /* "PMMIXED1" */
 
-/* Lies inside a mixed span, where no survivor is. The bitmap is not under the checksum: bits go one by one, and none comes. */
+/* Lies inside a mixed span, where no survivor is. Bits of the bitmap go one by one, and none comes: its words have a CRC-8 each. */
 struct mixed_record {
     uint64_t magic;       /*  0 */
     uint64_t checksum;    /*  8  over these 32 bytes */
     uint64_t page;        /* 16  of the span, in its part */
     uint32_t size_class;  /* 24  of the survivors */
     uint32_t type;        /* 28 */
-    uint64_t survivors[]; /* 32  bit i: block i of that class is in use; clear: its room may be */
+    uint64_t survivors[]; /* 32  bit i % 56 of word i / 56: block i of that class is in use; clear: its room may be */
 };
 static_assert(sizeof(struct mixed_record) == 32, "mixed record");
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "media/span_word.h"
+#include "media/checksum.h"
 #include "media/format.h"
 #include <assert.h>
 #include <pmemalloc/stats.h>
@@ -7,7 +8,6 @@
 #define CLASS_SHIFT 3u
 #define TYPE_SHIFT 10u
 #define PAGES_SHIFT 24u
-#define CHECK_SHIFT 56u
 #define RECORD_SHIFT 32u
 #define RECORD_UNIT 8u
 #define MIXED_PAGES_MASK 0xffu
@@ -17,25 +17,11 @@
 static_assert(PMA_TYPE_MAX <= TYPE_MASK + 1, "a type id fits");
 static_assert(PMA_CLASS_COUNT <= CLASS_MASK + 1, "a size class fits");
 
-/* Half a byte at a time: a table of 16 bytes stays in one cache line, and a word is read or written once per span. */
-static uint8_t crc8(uint64_t payload)
-{
-    static const uint8_t table[16] = {0x00, 0x07, 0x0e, 0x09, 0x1c, 0x1b, 0x12, 0x15,
-                                      0x38, 0x3f, 0x36, 0x31, 0x24, 0x23, 0x2a, 0x2d};
-    uint8_t crc = 0xff;
-    for (unsigned shift = 0; shift < CHECK_SHIFT; shift += 8) {
-        crc = (uint8_t)(crc ^ (payload >> shift & 0xff));
-        crc = (uint8_t)(crc << 4 ^ table[crc >> 4]);
-        crc = (uint8_t)(crc << 4 ^ table[crc >> 4]);
-    }
-    return crc;
-}
-
 uint64_t span_word_pack(enum span_kind kind, unsigned size_class, pma_type_id type, uint32_t pages)
 {
     uint64_t payload = (uint64_t)kind | (uint64_t)size_class << CLASS_SHIFT | (uint64_t)type << TYPE_SHIFT |
                        (uint64_t)pages << PAGES_SHIFT;
-    return payload | (uint64_t)crc8(payload) << CHECK_SHIFT;
+    return crc8_add(payload);
 }
 
 uint64_t span_word_pack_mixed(unsigned size_class, pma_type_id type, uint32_t pages, uint32_t record)
@@ -45,7 +31,7 @@ uint64_t span_word_pack_mixed(unsigned size_class, pma_type_id type, uint32_t pa
 
 bool span_word_unpack(uint64_t word, struct span_word *out)
 {
-    if (crc8(word) != word >> CHECK_SHIFT)
+    if (!crc8_holds(word))
         return false;
     unsigned kind = (unsigned)word & 7u;
     out->kind = (enum span_kind)kind;

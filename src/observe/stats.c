@@ -6,6 +6,7 @@
 #include "heap/mixed.h"
 #include "heap/span_table.h"
 #include "heap/thread_cache.h"
+#include "media/mixed_record.h"
 #include "media/roots.h"
 #include "pm/thread.h"
 #include <string.h>
@@ -173,7 +174,7 @@ static const char *check_mixed(const struct heap *heap, struct span *span, const
     for (unsigned k = 0; k < old->words; k++) {
         uint64_t bits = span_full_word(old, k) & ~atomic_load(&old->bits[k]);
         survivors += (uint32_t)__builtin_popcountll(bits);
-        if (record->survivors[k] != bits)
+        if (mixed_record_bits(record, old->blocks, k) != bits)
             return "the survivors of a mixed span are not those of its record";
     }
     if (atomic_load(&old->owner) != OWNER_MIXED || survivors == 0 || old->used != (int64_t)survivors)

@@ -3,6 +3,7 @@
 #include "file.h"
 #include "heap/size_class.h"
 #include "media/checksum.h"
+#include "media/mixed_record.h"
 #include "media/span_word.h"
 #include "media/superblock.h"
 #include <inttypes.h>
@@ -369,7 +370,7 @@ static void patch_image(struct scene *scene, const struct patch *patch)
         scene->repair |= REPAIR_IMAGE | REPAIR_A | REPAIR_B;
 }
 
-/* The head of the mixed span's record that the offset in the heap is in, or NULL. */
+/* The mixed span's record that the offset in the heap is in, or NULL. */
 static struct mixed_record *record_around(const struct scene *scene, uint64_t offset)
 {
     for (uint64_t page = offset / PAGE_BYTES, n = 0; n < 8 && n <= page; n++) {
@@ -378,10 +379,12 @@ static struct mixed_record *record_around(const struct scene *scene, uint64_t of
         if (word == NULL || *word == 0)
             continue;
         uint64_t at = (page - n) * PAGE_BYTES;
-        if (!span_word_unpack(*word, &span) || span.kind != SPAN_MIXED || offset < at + span.record ||
-            offset >= at + span.record + sizeof(struct mixed_record))
+        if (!span_word_unpack(*word, &span) || span.kind != SPAN_MIXED || offset < at + span.record)
             return NULL;
-        return file_change(scene->heap_offset + at + span.record, sizeof(struct mixed_record));
+        struct mixed_record *record = file_change(scene->heap_offset + at + span.record, sizeof *record);
+        uint32_t class = record != NULL && record->size_class < SIZE_CLASS_COUNT ? record->size_class : 0;
+        uint64_t bytes = mixed_record_bytes(size_classes[class].blocks);
+        return offset < at + span.record + bytes ? file_change(scene->heap_offset + at + span.record, bytes) : NULL;
     }
     return NULL;
 }
@@ -389,9 +392,14 @@ static struct mixed_record *record_around(const struct scene *scene, uint64_t of
 static void patch_data(struct scene *scene, const struct patch *patch)
 {
     uint64_t offset = (patch->index * UINT64_C(2) + ((patch->how & HOW_SECOND) != 0)) * sizeof(uint64_t);
-    change_word(scene, patch, scene->heap_offset + offset);
     struct mixed_record *record = (patch->how & HOW_UNREPAIRED) == 0 ? record_around(scene, offset) : NULL;
-    if (record != NULL)
+    uint64_t *word = file_change(scene->heap_offset + offset, sizeof *word), before = word != NULL ? *word : 0;
+    change_word(scene, patch, scene->heap_offset + offset);
+    if (record == NULL || word == NULL)
+        return;
+    if (word >= record->survivors) /* bits go, and never come */
+        *word = crc8_add(*word & before & ~(UINT64_MAX << CRC8_SHIFT));
+    else
         record->checksum = checksum64(record, sizeof *record, offsetof(struct mixed_record, checksum));
 }
 

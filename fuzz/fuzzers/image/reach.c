@@ -48,10 +48,10 @@ static bool block_of_mixed(uint64_t head, uint64_t place, struct block *block)
     const struct size_class *old = &size_classes[record->size_class], *new = &size_classes[word->size_class];
     uint64_t index = (place - block->start) / new->bytes, first = block->start + index *new->bytes;
     uint64_t record_at = block->start + word->record,
-             record_end = record_at + sizeof *record + (old->blocks + 63) / 64 * 8;
+             record_end = record_at + sizeof *record + (old->blocks + 55) / 56 * 8;
     for (uint64_t i = 0; i < old->blocks; i++) {
         uint64_t at = block->start + i * old->bytes;
-        if ((record->survivors[i / 64] >> i % 64 & 1) == 0)
+        if ((record->survivors[i / 56] >> i % 56 & 1) == 0)
             continue;
         if (place >= at && place < at + old->bytes) {
             *block = (struct block){at, old->bytes, (pma_type_id)record->type};
