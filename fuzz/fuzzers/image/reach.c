@@ -5,6 +5,7 @@
 #include "media/format.h"
 #include "media/roots.h"
 #include "media/span_word.h"
+#include "media/superblock.h"
 #include "pool.h"
 #include <inttypes.h>
 #include <string.h>
@@ -18,7 +19,15 @@ struct block {
     pma_type_id type;
 };
 
+#define RECORD_WORDS_MAX (8 * PAGE_BYTES / 8 / 56 + 1)
+
 static const struct heap *heap;
+/* Mixed spans as noted, by their first page; pages: 0 where none is. */
+static struct noted {
+    struct span_word word;
+    uint32_t size_class, type;
+    uint64_t survivors[RECORD_WORDS_MAX];
+} noted[PAGES_MAX];
 static uint32_t head_of[PAGES_MAX]; /* the first page of the span that the page lies in, + 1; 0: none */
 static struct span_word word_of[PAGES_MAX];
 static struct block reached[WORDS_MAX];
@@ -39,22 +48,69 @@ static void read_spans(void)
     }
 }
 
+static void note(uint64_t heap_offset, uint64_t page, struct noted *to)
+{
+    const uint64_t *word = file_look(TABLE_OFFSET + page * sizeof *word, sizeof *word);
+    to->word.pages = 0;
+    if (word == NULL || *word == 0 || !span_word_unpack(*word, &to->word) || to->word.kind != SPAN_MIXED) {
+        to->word.pages = 0;
+        return;
+    }
+    uint64_t at = heap_offset + page * PAGE_BYTES + to->word.record;
+    const struct mixed_record *record = file_look(at, sizeof *record);
+    uint32_t words = record != NULL && record->size_class < SIZE_CLASS_COUNT
+                         ? (size_classes[record->size_class].blocks + 55u) / 56
+                         : 0;
+    if (words == 0 || words > RECORD_WORDS_MAX || file_look(at, sizeof *record + words * 8) == NULL) {
+        to->word.pages = 0; /* it will not open */
+        return;
+    }
+    to->size_class = record->size_class;
+    to->type = record->type;
+    memcpy(to->survivors, record->survivors, words * sizeof *record->survivors);
+}
+
+void reach_note(void)
+{
+    struct superblock superblock;
+    bool damaged;
+    const void *image = file_look(0, 2 * SUPERBLOCK_BYTES);
+    if (image == NULL || superblock_choose(image, file.bytes, "", &superblock, &damaged) != 0)
+        return;
+    for (uint64_t page = 0; page < PAGES_MAX; page++)
+        note(superblock.heap_offset, page, &noted[page]);
+}
+
+bool reach_has_dropped(const pma_pool *pool)
+{
+    static struct noted now;
+    const struct superblock *superblock = &pool->heap.parts[0].superblock;
+    for (uint64_t page = 0; page < superblock->heap_pages && page < PAGES_MAX; page++) {
+        if (noted[page].word.pages == 0)
+            continue;
+        note(superblock->heap_offset, page, &now);
+        size_t words = (size_classes[noted[page].size_class].blocks + 55u) / 56;
+        if (now.word.pages == 0 || memcmp(now.survivors, noted[page].survivors, words * sizeof *now.survivors) != 0)
+            return true;
+    }
+    return false;
+}
+
 /* A block of one of both classes of a mixed span: those of the older one that survive come first. */
 static bool block_of_mixed(uint64_t head, uint64_t place, struct block *block)
 {
-    const struct span_word *word = &word_of[head];
-    const struct mixed_record *record =
-        (const struct mixed_record *)(const void *)(heap->pages + block->start + word->record);
-    const struct size_class *old = &size_classes[record->size_class], *new = &size_classes[word->size_class];
+    const struct noted *span = &noted[head];
+    const struct span_word *word = &span->word;
+    const struct size_class *old = &size_classes[span->size_class], *new = &size_classes[word->size_class];
     uint64_t index = (place - block->start) / new->bytes, first = block->start + index *new->bytes;
     uint64_t record_at = block->start + word->record,
-             record_end = record_at + sizeof *record + (old->blocks + 55) / 56 * 8;
+             record_end = record_at + sizeof(struct mixed_record) + (old->blocks + 55) / 56 * 8;
     for (uint64_t i = 0; i < old->blocks; i++) {
         uint64_t at = block->start + i * old->bytes;
-        if ((record->survivors[i / 56] >> i % 56 & 1) == 0)
+        if ((span->survivors[i / 56] >> i % 56 & 1) == 0)
             continue;
         if (place >= at && place < at + old->bytes) {
-            *block = (struct block){at, old->bytes, (pma_type_id)record->type};
+            *block = (struct block){at, old->bytes, (pma_type_id)span->type};
             return true;
         }
         if (at < first + new->bytes && first < at + old->bytes)
@@ -72,16 +128,16 @@ static void reach(uint64_t place)
     uint64_t head = head_of[page] - 1;
     const struct span_word *word = &word_of[head];
     struct block block = {head * PAGE_BYTES, word->pages * PAGE_BYTES, word->type};
-    if (word->kind == SPAN_SMALL) {
+    if (noted[head].word.pages != 0) {
+        if (!block_of_mixed(head, place, &block))
+            return;
+    } else if (word->kind == SPAN_SMALL) {
         const struct size_class *class = &size_classes[word->size_class];
         uint64_t index = (place - block.start) / class->bytes;
         if (index >= class->blocks)
             return;
         block.start += index * class->bytes;
         block.bytes = class->bytes;
-    } else if (word->kind == SPAN_MIXED) {
-        if (!block_of_mixed(head, place, &block))
-            return;
     } else if (word->kind != SPAN_LARGE) {
         return;
     }

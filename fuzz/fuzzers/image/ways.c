@@ -64,6 +64,7 @@ static int open_once(const struct input *input, unsigned flags, unsigned fail_at
 static pma_pool *open_pool(const struct input *input, unsigned flags)
 {
     pma_pool *pool;
+    reach_note();
     unsigned fail_at = input->fail_at;
     if (fail_at == INPUT_FAIL_EACH)
         fail_at = 1;
@@ -165,10 +166,15 @@ static void go_twice(const struct input *input)
     if (pool == NULL)
         return;
     struct pma_open_report first = pool->report;
+    bool dropped = reach_has_dropped(pool);
     pool_abandon(pool);
     pool = open_pool(&plain, 0);
     if (pool == NULL)
         fuzzer_fail("a recovered pool cannot be opened: %s", pma_error_detail());
+    if (dropped) {
+        pool_abandon(pool);
+        return;
+    }
     if (!file_is_as_it_was())
         fuzzer_fail("a second recovery has written to the pool");
     if (pool->report.live_objects != first.live_objects || pool->report.live_bytes != first.live_bytes)
