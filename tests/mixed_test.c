@@ -4,10 +4,10 @@
 #include "heap/mixed.h"
 #include "heap/ownership.h"
 #include "heap/span_table.h"
-#include "media/mixed_record.h"
 #include "inspect.h"
 #include "media/checksum.h"
 #include "media/format.h"
+#include "media/mixed_record.h"
 #include "stress.h"
 #include "suites.h"
 
