@@ -12,7 +12,6 @@
  */
 #include "pool.h"
 #include "heap/bad_pages.h"
-#include "heap/large.h"
 #include "heap/mixed.h"
 #include "heap/span_table.h"
 #include "heap/thread_cache.h"
