@@ -10,8 +10,8 @@
  *     truncate   1. length, not durable               crash: either; so until the length is next made durable
  *     punch      1. zeroes, not durable               crash: any of it
  *
- * The path of the pool on level k is "level-k"; further parts of it are "level-k.1" and so on, and lie in the image where a pool
- * has its parts, if the first is not larger than a slot. file.c has the functions of pm/mapping.h over them.
+ * The path of the pool on level k is "level-k"; further parts of it are "level-k.1" and so on, and lie in the image where a
+ * pool has its parts, if the first is not larger than a slot. file.c has the functions of pm/mapping.h over them.
  */
 #ifndef FUZZ_FILE_H
 #define FUZZ_FILE_H

@@ -8,8 +8,8 @@
  *                         U >= trim.below
  *
  * Looks come from the slow paths. Each takes pages out of the page heap as one that allocates would, so that they become holes
- * without a lock and others allocate meanwhile, from the upper end down. What of the end is a hole then, the round cuts off last:
- * the crash states are those of pma_trim (src/trim.c). What fails is nobody's error, as no call was made for it.
+ * without a lock and others allocate meanwhile, from the upper end down. What of the end is a hole then, the round cuts off
+ * last: the crash states are those of pma_trim (src/trim.c). What fails is nobody's error, as no call was made for it.
  */
 #include "heap/trim.h"
 #include "heap/heap.h"
@@ -84,8 +84,8 @@ static void end_round(struct heap *heap)
     heap_storage_changed(heap);
 }
 
-/* The pages lock is released while the pages become a hole. A file system that makes none is not asked again; one that is full may
- * have no room for the map of another. */
+/* The pages lock is released while the pages become a hole. A file system that makes none is not asked again; one that is full
+ * may have no room for the map of another. */
 static void punch(struct heap *heap, struct part *part, uint32_t page, uint32_t pages)
 {
     struct span *span = span_hold(heap, part->first_page + page, pages);

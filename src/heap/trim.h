@@ -23,8 +23,8 @@ struct trim {
 };
 
 void heap_trim_options(struct heap *heap, const struct pma_options *options);
-/* A look: to be called where heap_look_at_level is, which sees whether there is anything to do. errno and the error detail stay as
- * they are. */
+/* A look: to be called where heap_look_at_level is, which sees whether there is anything to do. errno and the error detail stay
+ * as they are. */
 void heap_trim_look(struct heap *heap);
 /* Waits for pages that were being given back, if there are some, so that nobody goes without who could have them. Wants the
  * pages lock, and releases it meanwhile. */
