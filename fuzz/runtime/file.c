@@ -267,7 +267,7 @@ void file_lose(uint64_t offset)
 {
     const struct mapping m = {.fd = DESCRIPTOR};
     uint64_t *words = (uint64_t *)(void *)(pages_of(&m) + offset);
-    words[1] = 0;
+    words[1] = 0; /* few words, as each of them is there or not where the page is written anew: two of the first line */
     for (size_t word = 0; word < LOST_BYTES / sizeof *words; word += LINE_WORDS)
         words[word] = 0;
     state_of(&m)->lost |= pages_in(offset, LOST_BYTES, false);
