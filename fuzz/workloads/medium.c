@@ -2,7 +2,8 @@
 /*
  * A medium with bad pages. Three ways lead to bad spans: the pages are learned while the pool is open; the list is there when
  * a pool is opened that was left dirty; the words are written into the file as `check --repair` does, and taken out again. And
- * a superblock that cannot be read is written anew by the next open.
+ * a superblock that cannot be read is written anew by the next open, and a lane of a clean pool by a repair, empty: an old log
+ * that it had is not replayed, however far that came.
  *
  * What must hold after a crash: a page that was in a bad span still is, and all else is as before the operation or after it.
  * While a pool is opened with the list, so are those that a crash leaves: then no page of the list is free, and nothing is
@@ -63,6 +64,8 @@ enum {
     OP_FREE_AGAIN,
     OP_LOSE_A,
     OP_LOSE_B,
+    OP_FREE_BOTH,
+    OP_EMPTY_LANE,
     OP_CLOSE,
     OP_CRASH,
     OPERATIONS
@@ -70,9 +73,10 @@ enum {
 
 static const char *name(unsigned operation)
 {
-    static const char *const names[OPERATIONS] = {"small block", "large block",      "free small", "free large",
-                                                  "learn",       "crash, with list", "set aside",  "free again",
-                                                  "lose A",      "lose B",           "close",      "crash"};
+    static const char *const names[OPERATIONS] = {
+        "small block",      "large block", "free small", "free large", "learn",
+        "crash, with list", "set aside",   "free again", "lose A",     "lose B",
+        "free both",        "empty lane",  "close",      "crash"};
     return names[operation];
 }
 
@@ -211,6 +215,34 @@ static void free_again(void)
     write_words(pages, count, 0);
 }
 
+static void take_both(void)
+{
+    void *blocks[SLOTS];
+    struct pma_update updates[SLOTS];
+    for (unsigned slot = 0; slot < SLOTS; slot++) {
+        blocks[slot] = pma_direct(now.pool, now.slots[slot]);
+        updates[slot] = (struct pma_update){&now.slots[slot], NULL, 0};
+        now.after.version[slot] = 0;
+    }
+    if (pma_publish_many(now.pool, updates, SLOTS) < 0)
+        explorer_fail("pma_publish_many: %s", pma_error_detail());
+    now.before = now.after;
+    for (unsigned slot = 0; slot < SLOTS; slot++)
+        pma_free(now.pool, blocks[slot]);
+}
+
+static void empty_lane(void)
+{
+    static const char zeros[LANE_BYTES];
+    struct mapping file;
+    if (pma_close(now.pool) < 0)
+        explorer_fail("pma_close: %s", pma_error_detail());
+    if (mapping_open(&file, oracle_path(0), false) != 0 || mend_pages(&file, zeros, sizeof zeros, LANES_OFFSET) != 0)
+        explorer_fail("the lane: %s", pma_error_detail());
+    mapping_close(&file);
+    attach();
+}
+
 static void lose(unsigned replica)
 {
     pool_abandon(now.pool);
@@ -248,6 +280,12 @@ static void operate(unsigned thread, unsigned operation)
     case OP_LOSE_A:
     case OP_LOSE_B:
         lose(operation - OP_LOSE_A);
+        break;
+    case OP_FREE_BOTH:
+        take_both();
+        break;
+    case OP_EMPTY_LANE:
+        empty_lane();
         break;
     case OP_CLOSE:
         if (pma_close(now.pool) < 0)
@@ -318,7 +356,9 @@ static const uint8_t both[] = {OP_SMALL, OP_LARGE, OP_LEARN, OP_FREE_LARGE, OP_L
                                OP_CRASH, OP_LEARN, OP_CLOSE, OP_LARGE,      CASE_END};
 static const uint8_t listed[] = {OP_SMALL,  OP_LARGE, OP_FREE_LARGE, OP_LIST,       OP_LOSE_A, OP_LARGE,
                                  OP_LOSE_B, OP_CLOSE, OP_LIST,       OP_FREE_AGAIN, OP_LIST,   CASE_END};
-static const uint8_t *const scripts[] = {both, listed, NULL};
+static const uint8_t lanes[] = {OP_SMALL,      OP_LARGE, OP_FREE_BOTH, OP_SMALL,
+                                OP_EMPTY_LANE, OP_LARGE, OP_CRASH,     CASE_END};
+static const uint8_t *const scripts[] = {both, listed, lanes, NULL};
 
 const struct workload workload_medium = {
     .name = "medium",
