@@ -4,8 +4,8 @@
  *
  *     pma-sigbus POOL      makes 64 documents, or reads those that are there
  *
- * What makes it safe: the only code that a fault leaves by siglongjmp is memcpy between two lines of this file. It holds no lock and
- * is inside no call of the library. A fault anywhere else is what it would have been without the handler.
+ * What makes it safe: the only code that a fault leaves by siglongjmp is memcpy between two lines of this file. It holds no
+ * lock and is inside no call of the library. A fault anywhere else is what it would have been without the handler.
  */
 #include <err.h>
 #include <pmemalloc.h>

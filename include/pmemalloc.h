@@ -45,9 +45,13 @@
  *
  * RULES. Everything here is thread-safe except pma_close, which wants the pool to itself. int functions return 0 or a
  * negative enum pma_error, and pma_error_detail() then says what was wrong; a success leaves the last detail unchanged.
- * Allocation functions return NULL with errno ENOMEM, or EINVAL for nonsense (a read-only pool too), and leave a detail. A forked child must not use its parent's pools: calls fail
- * with PMA_EFORKED, and the pool's memory is not mapped there. The library never prints, exits or longjmps on its own,
- * but for the default error handler (see pma_set_error_handler).
+ * Allocation functions return NULL with errno ENOMEM, or EINVAL for nonsense (a read-only pool too), and leave a detail. A
+ * forked child must not use its parent's pools: calls fail with PMA_EFORKED, and the pool's memory is not mapped there. The
+ * library never prints, exits or longjmps on its own, but for the default error handler (see pma_set_error_handler).
+ *
+ * VERSIONS. Structs that the library fills in (figures, levels, reports) stay as they are while the shared library has the same
+ * name (libpmemalloc.so.1); pma_stats and pma_info check their size. struct pma_options may become longer: struct_size says how
+ * much of it the program knows, and the rest has its defaults.
  */
 #ifndef PMEMALLOC_H
 #define PMEMALLOC_H
@@ -111,10 +115,9 @@ PMA_API void *pma_aligned_alloc(pma_pool *pool, size_t alignment, size_t size);
 PMA_API void *pma_malloc_on_node(pma_pool *pool, int node, size_t size);
 
 /*
- * Resizes, in place where it can; the block keeps its type, and at least the fixed part of it. NULL allocates. Size 0 shrinks to
- * the smallest block. When it
- * fails, the old block is untouched. When the block moves, the old one is free at once: do not realloc a block that is
- * linked in the pool; allocate, pma_publish the new one in its place, and free the old.
+ * Resizes, in place where it can; the block keeps its type, and at least the fixed part of it. NULL allocates. Size 0 shrinks
+ * to the smallest block. When it fails, the old block is untouched. When the block moves, the old one is free at once: do not
+ * realloc a block that is linked in the pool; allocate, pma_publish the new one in its place, and free the old.
  */
 PMA_API void *pma_realloc(pma_pool *pool, void *block, size_t size);
 
@@ -166,7 +169,8 @@ PMA_API void pma_drain(pma_pool *pool);
 PMA_API void pma_persist(pma_pool *pool, const void *address, size_t length);
 
 /* Makes `length` bytes at `block` durable, and with them all that this thread has flushed before, then points *slot to it,
- * durably. `length` may be 0. One atomic 8-byte store: a crash leaves the old pointer or the new one. `slot` is an aligned word inside a block of the pool. What it led to before is not freed. */
+ * durably. `length` may be 0. One atomic 8-byte store: a crash leaves the old pointer or the new one. `slot` is an aligned word
+ * inside a block of the pool. What it led to before is not freed. */
 PMA_API void pma_publish(pma_pool *pool, pma_ptr *slot, const void *block, size_t length);
 
 /* Stores null in *slot, durably, then frees the block it led to; null is fine. */
@@ -175,24 +179,28 @@ PMA_API void pma_retire(pma_pool *pool, pma_ptr *slot);
 PMA_API void pma_retire_batch(pma_pool *pool, pma_ptr *const *slots, size_t count);
 
 /* Points up to PMA_PUBLISH_MAX slots to new blocks: after a crash all, or none. Before that, the blocks are durable, and with
- * them all that this thread has flushed before. Other threads see the slots change one by
- * one; until the call returns, no other thread may change these slots (after a crash they would be changed back). Durable
- * when it returns. Errors, with nothing changed: PMA_EINVAL (slot outside the heap or not aligned, block of
- * another pool, too many). A slot may appear once. */
+ * them all that this thread has flushed before. Other threads see the slots change one by one; until the call returns, no other
+ * thread may change these slots (after a crash they would be changed back). Durable when it returns. Errors, with nothing
+ * changed: PMA_EINVAL (slot outside the heap or not aligned, block of another pool, too many). A slot may appear once. */
 PMA_API int pma_publish_many(pma_pool *pool, const struct pma_update *updates, size_t count);
 
 /* Figures (pmemalloc/stats.h). Begin with PMA_STATS_INIT or PMA_INFO_INIT: the size is checked. */
 PMA_API int pma_stats(pma_pool *pool, struct pma_stats *stats);
 PMA_API int pma_info(const pma_pool *pool, struct pma_info *info);
 
-/* Gives free pages back to the file system: shrinks the end of the file, punches holes elsewhere. The capacity stays, and pages
- * get storage again when they are next needed, or PMA_ENOSPC.
+/* Gives free pages of all parts back to the file system: shrinks the end of each file, punches holes elsewhere, where the file
+ * system has holes. The capacity stays, and pages get storage again when they are next needed, or PMA_ENOSPC. How many bytes
+ * were given back is wanted or NULL; it is set at success, and where the end of one of the files could not be cut (PMA_EIO,
+ * PMA_ESYSTEM, PMA_EACCES). PMA_EINVAL, PMA_EFORKED, PMA_EREADONLY, PMA_EIO (an msync has failed before) change nothing.
  *
  * The library does so by itself, a piece of up to 16 MiB in each of the calls that come along, when for options.trim_after_ms
- * without a break more pages had storage and were not in use than both options.trim_idle and a quarter of those in use. It leaves
- * half as much idle as that, above the most that was in use meanwhile: so a program whose use goes up and down faster than that is
- * left alone. What stays: as much as options.size says (at an open, too) or the pool was created with; pages that were there
- * before the pool was opened, and not in use since; and all of a pool with a device-DAX part. */
+ * without a break more pages had storage and were not in use than both options.trim_idle and a quarter of those in use. Above
+ * the most that was in use meanwhile it leaves the larger of half of trim_idle and an eighth of that most: so a program whose
+ * use goes up and down faster than trim_after_ms is left alone. Pages are those of all parts together. What stays:
+ *     as much as the pool was created with, parts included, in the handle of pma_create; options.size, in one of pma_open
+ *     pages that were there before the pool was opened, and not in use since
+ *     all of a pool with a device-DAX part
+ * A piece that cannot be given back is nobody's error. */
 PMA_API int pma_trim(pma_pool *pool, size_t *bytes_given_back);
 
 PMA_API const char *pma_strerror(int error); /* static text for a PMA_E* code */

@@ -2,16 +2,16 @@
 /*
  * Create, and one part more. What a crash leaves behind at each step:
  *
- * create   1. files without names get their storage and their metadata, superblocks last     crash: no file
+ * create   1. files without names get their storage and their metadata, superblocks last    crash: no file
  *          2. the others get their names, then part 0                                         crash: see below, or the pool
  *          (where the file system has no nameless files: a file without a valid superblock, "not a pool")
  *
  * add      1. a file without a name, of a pool with one part more, dirty                      crash: no file
  *          2. the file gets its name; hints of all parts                                      crash: see below
- *          3. part 0: it has one part more                                                    crash before: as before; after: has it
+ *          3. part 0: it has one part more                                                    crash before: not; after: it has
  *
- * In between there are parts that no part 0 knows of: the pool, if there is one, does not miss them, and opening one of them says
- * that it is left over. They may be removed.
+ * In between there are parts that no part 0 knows of: the pool, if there is one, does not miss them, and opening one of them
+ * says that it is left over. They may be removed.
  */
 #include "heap/bad_pages.h"
 #include "pm/error.h"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "media/lanes.h"
 #include "pm/error.h"
 #include "pm/mend.h"
 #include "pm/topology.h"
@@ -141,6 +142,8 @@ void parts_mark_dirty(struct heap *heap)
 {
     struct superblock *first = &heap->parts[0].superblock;
     uint64_t generation = first->generation + (first->state == STATE_CLEAN);
+    if (first->state == STATE_CLEAN)
+        lanes_retire(&heap->pm, heap->base);
     for (unsigned part = 1; part < heap_parts(heap) && first->state == STATE_CLEAN; part++) {
         struct superblock *superblock = &heap->parts[part].superblock;
         bool changed = superblock->state != STATE_OPENING || superblock->generation != generation;

@@ -12,7 +12,6 @@
  */
 #include "pool.h"
 #include "heap/bad_pages.h"
-#include "heap/large.h"
 #include "heap/mixed.h"
 #include "heap/span_table.h"
 #include "heap/thread_cache.h"
@@ -254,6 +253,13 @@ static bool is_in_block(const void *arg, uint64_t offset)
     return heap_block_at(heap, (const void *)((uintptr_t)heap->base + offset), &index) != NULL;
 }
 
+static int replay(struct heap *heap, uint64_t *replayed)
+{
+    if (heap->parts[0].superblock.state == STATE_CLEAN) /* by force; it has no pending log: lanes_retire */
+        return lanes_check(heap->base, is_in_block, heap);
+    return lanes_replay(&heap->pm, heap->base, is_in_block, heap, replayed);
+}
+
 static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options, bool recover)
 {
     struct heap *heap = &pool->heap;
@@ -280,7 +286,7 @@ static int rebuild_heap(struct pma_pool *pool, const struct pma_options *options
     if (error == 0 && recover)
         error = mark_begin(&rebuild);
     if (error == 0 && recover) {
-        error = lanes_replay(&heap->pm, heap->base, is_in_block, heap, &rebuild.report.lanes_replayed);
+        error = replay(heap, &rebuild.report.lanes_replayed);
         if (error == 0) {
             mark(&rebuild);
             error = guard_check(&pool->guard); /* what was not marked may only have been unreadable */

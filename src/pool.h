@@ -71,6 +71,7 @@ uint64_t parts_next_slot(const struct heap *heap, unsigned count);
  * The states of all parts (format.h), commit by commit. G is the generation of part 0.
  *
  * parts_mark_dirty, of a clean pool:
+ *     0. logs that look pending: retired    crash: clean, as before, and logs do not count
  *     1. each other part: opening, G + 1    crash: clean, as before; the images are still named
  *     2. part 0: dirty, G + 1               crash before: the same; after: dirty
  *     3. each other part: dirty             crash: dirty

@@ -13,7 +13,7 @@
  * A directory more, when all slots of the newest are taken:
  *     1. the directory, empty but for what it leads on to, durable     crash: reached by nothing
  *     2. head.more, one word, flushed                                  crash: the same, or it is the region's, and empty
- *     3. a chunk's slot in it is published: that fence is for both     crash: the chunk is the region's only if the directory is
+ *     3. a chunk's slot in it is published: that fence is for both     crash: the chunk is the region's only if it is
  * Destroying: the program has unlinked the head durably; a crash at any point leaves what nothing reaches.
  *
  * Which slots are taken is known by their not being 0: there is no counter that could disagree.
@@ -49,8 +49,9 @@ struct directory {
 static_assert(sizeof(struct directory) == DIRECTORY_BYTES, "directory");
 #define DIRECTORY_CHUNKS (sizeof((struct directory *)0)->chunk / sizeof(pma_ptr))
 
-/* Before the first block of a chunk. So the chunk's own address is no block's: nobody frees it alone, and no other block is taken
- * for a chunk. The pointer is inverted, or whatever leads into the chunk from outside would keep all of the region alive. */
+/* Before the first block of a chunk. So the chunk's own address is no block's: nobody frees it alone, and no other block is
+ * taken for a chunk. The pointer is inverted, or whatever leads into the chunk from outside would keep all of the region
+ * alive. */
 struct chunk_head {
     uint64_t magic;
     uint64_t inverted_region; /* ~pma_ptr of the region's head */

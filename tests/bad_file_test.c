@@ -5,6 +5,7 @@
 
 #include "media/checksum.h"
 #include "media/format.h"
+#include "pool.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -601,6 +602,37 @@ static void errors_leak_nothing(void)
     close_pool(pool);
 }
 
+/* As a repair leaves it that was interrupted while it emptied the page of a lane: what was retired is not known any more. */
+static void an_old_log_in_a_clean_pool_is_not_replayed(void)
+{
+    const char *path = scratch("old-log");
+    for (unsigned flags = 0; flags <= PMA_FORCE_RECOVERY; flags += PMA_FORCE_RECOVERY) {
+        pma_pool *pool = create_pool(path, MIB, 4 * MIB);
+        pma_ptr *slots = pma_calloc(pool, 2, sizeof *slots);
+        pma_persist(pool, slots, 2 * sizeof *slots);
+        CHECK_EQUAL(pma_root_set(pool, "slots", slots), 0);
+        const struct pma_update updates[] = {{&slots[0], slots, 0}, {&slots[1], slots, 0}};
+        CHECK_EQUAL(pma_publish_many(pool, updates, 2), 0);
+        pma_publish(pool, &slots[0], NULL, 0);
+        close_pool(pool);
+        struct lane lanes[2] = {{0}};
+        CHECK(read_at(path, lanes, sizeof lanes, LANES_OFFSET));
+        const unsigned used = lanes[0].sequence != 0 ? 0 : 1;
+        CHECK(lanes[used].sequence == 1 && lanes[used].retired == 1);
+        lanes[used].retired = 0;
+        CHECK(write_at(path, lanes, sizeof lanes, LANES_OFFSET));
+        pool = open_pool_at(path, flags);
+        CHECK_EQUAL(info_of(pool).open.lanes_replayed, 0);
+        pool_abandon(pool);
+        pool = open_pool_at(path, 0);
+        slots = pma_root_get(pool, "slots");
+        CHECK_EQUAL(info_of(pool).open.lanes_replayed, 0);
+        CHECK(slots[0] == 0 && slots[1] == pma_ptr_of(pool, slots));
+        close_pool(pool);
+        unlink(path);
+    }
+}
+
 void bad_file_tests(CU_pSuite suite)
 {
     CU_ADD_TEST(suite, no_file);
@@ -612,6 +644,7 @@ void bad_file_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, a_damaged_replica_is_repaired);
     CU_ADD_TEST(suite, a_repair_outlives_a_crash);
     CU_ADD_TEST(suite, two_damaged_replicas_are_refused);
+    CU_ADD_TEST(suite, an_old_log_in_a_clean_pool_is_not_replayed);
     CU_ADD_TEST(suite, busy_here_and_elsewhere);
     CU_ADD_TEST(suite, permissions);
     CU_ADD_TEST(suite, limits_of_the_process);

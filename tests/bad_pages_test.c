@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Pages that the kernel's list calls bad when the pool is opened: nobody gets them. The list is in a sysfs of the test's own. */
+/* Pages that the kernel's list calls bad when the pool is opened: nobody gets them. The list is in the test's own sysfs. */
 #include "bad_medium.h"
 #include "suites.h"
 
@@ -66,7 +66,8 @@ static const char *full_size_pool(const char *name)
     return path;
 }
 
-/* Two pages in a row of which the second is bad only at its end, one alone, and the last of the heap. It stays so without the list. */
+/* Two pages in a row of which the second is bad only at its end, one alone, and the last of the heap. It stays so without the
+ * list. */
 static void free_pages_are_set_aside(void)
 {
     const char *path = full_size_pool("bad-free");
@@ -303,7 +304,7 @@ static void readers_and_other_devices(void)
 
 /* ---- spans of two classes ---- */
 
-/* 128 and 416 bytes: with each tenth of the first left, a span takes the second. Blocks are kept by their offsets in the file. */
+/* 128 and 416 bytes: with each tenth of the first left, a span takes the second. Blocks are kept by their offsets. */
 enum { OLD = 128, NEW = 400, MANY = 10000 };
 
 struct many {

@@ -110,8 +110,8 @@ static inline bool refuse(int call, unsigned argument, unsigned mask, int error)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-/* A bad block: for the rest of this process pread of a file fails with EIO if it touches this byte, below 4 GiB. False where the
- * kernel has no seccomp filters. The loader reads the bytes 64 to 848 of libraries. */
+/* A bad block: for the rest of this process pread of a file fails with EIO if it touches this byte, below 4 GiB. False where
+ * the kernel has no seccomp filters. The loader reads the bytes 64 to 848 of libraries. */
 static inline bool make_unreadable(uint32_t byte)
 {
     unsigned count = (unsigned)offsetof(struct seccomp_data, args[2]);
@@ -132,8 +132,8 @@ static inline bool make_unreadable(uint32_t byte)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
-/* From here on calls of this thread wait until they are answered at the descriptor, by another thread; -1 where the kernel does not
- * know of it. */
+/* From here on calls of this thread wait until they are answered at the descriptor, by another thread; -1 where the kernel does
+ * not know of it. */
 static inline int suspend(int call)
 {
     struct sock_filter code[] = {

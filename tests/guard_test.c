@@ -167,7 +167,8 @@ static uint64_t heap_offset(const char *path)
     return superblock.heap_offset;
 }
 
-/* A page of the roots, and one of the list, met by whichever thread marks. The pool is as it was, and opens once it can be read. */
+/* A page of the roots, and one of the list, met by whichever thread marks. The pool is as it was, and opens once it can be
+ * read. */
 static void faults_are_errors(void)
 {
     const char *path = dirty_pool("faults");

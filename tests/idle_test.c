@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The automatic trim: storage that has lain idle for long is given back, and a use that goes up and down is left alone. */
+#include "child.h"
 #include "suites.h"
 #include "support.h"
 
 #include "pool.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #define BLOCKS 64u
@@ -52,7 +55,7 @@ static void begin_ticks(pma_pool *pool)
         CHECK((ticks[ticks_left] = pma_malloc(pool, 40000)) != NULL);
 }
 
-static void go_on(pma_pool *pool, unsigned calls)
+static void tick(pma_pool *pool, unsigned calls)
 {
     for (; calls > 0 && ticks_left > 0; calls--)
         pma_free(pool, ticks[--ticks_left]);
@@ -72,7 +75,7 @@ static void wait_for(pma_pool *pool, const char *path, uint64_t storage)
 {
     for (unsigned i = 0; i < 3 && file_storage(path) >= storage; i++) {
         pause_ms(150);
-        go_on(pool, 20);
+        tick(pool, 20);
     }
     CHECK(file_storage(path) < storage);
 }
@@ -101,7 +104,7 @@ static void idle_storage_is_given_back(void)
     CHECK(storage >= BLOCKS * MIB);
     uint64_t began = now_ms();
     free_most(pool, blocks);
-    go_on(pool, 20);
+    tick(pool, 20);
     bool early = file_storage(path) != storage;
     CHECK(!early || now_ms() - began >= 100);
     wait_for(pool, path, 15 * MIB); /* 4 MiB are in use, and up to 5; half of 8 may lie idle; units of 2 */
@@ -109,7 +112,7 @@ static void idle_storage_is_given_back(void)
     CHECK_HEAP(pool);
     uint64_t before = file_storage(path);
     pause_ms(150);
-    go_on(pool, 20);
+    tick(pool, 20);
     CHECK_EQUAL(file_storage(path), before); /* and that was all */
     for (unsigned i = 0; i < BLOCKS; i++)
         CHECK(!stays(i) || filled(blocks[i], MIB, i));
@@ -181,7 +184,7 @@ static void nothing_is_given_back_unasked(void)
     uint64_t storage = file_storage(path);
     free_most(pool, blocks);
     pause_ms(20);
-    go_on(pool, 100);
+    tick(pool, 100);
     CHECK_EQUAL(file_storage(path), storage);
     close_pool(pool);
     /* What a program has made sure of. */
@@ -191,9 +194,82 @@ static void nothing_is_given_back_unasked(void)
     CHECK_EQUAL(pma_create(path, &options, &pool), 0);
     begin_ticks(pool);
     storage = file_storage(path);
-    go_on(pool, 100);
+    tick(pool, 100);
     CHECK(file_storage(path) > storage - 4 * MIB);
     close_pool(pool);
+}
+
+/* ---- where it fails ---- */
+
+/* Frees all blocks, and with them what is idle; the calls succeed, and leave errno and the detail as they were. */
+static void free_quietly(pma_pool *pool, char *const *blocks)
+{
+    char detail[400];
+    CHECK_ERROR(pma_root_set(pool, "", NULL), PMA_EINVAL, "name");
+    snprintf(detail, sizeof detail, "%s", pma_error_detail());
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        errno = ENOTTY;
+        pma_free(pool, blocks[i]);
+        CHECK_EQUAL(errno, ENOTTY);
+        CHECK(strcmp(pma_error_detail(), detail) == 0);
+    }
+}
+
+static void without_holes(void *arg)
+{
+    const char *path = arg;
+    char *blocks[BLOCKS];
+    size_t given;
+    pma_pool *pool = create_idle(path, 0, 0);
+    allocate_all(pool, blocks);
+    uint64_t storage = file_storage(path), size = file_size(path);
+    if (!refuse(SYS_fallocate, 1, FALLOC_FL_PUNCH_HOLE, EOPNOTSUPP)) {
+        SKIP_TEST("no seccomp filters here");
+        die();
+    }
+    free_quietly(pool, blocks);
+    CHECK_EQUAL(file_storage(path), storage);
+    CHECK_EQUAL(file_size(path), size);
+    CHECK_EQUAL(pool->heap.trim.idle, UINT64_MAX); /* it is not tried again */
+    CHECK(atomic_load(&pool->heap.trim.below) == 0 && atomic_load(&pool->heap.trim.since) == 0);
+    CHECK_HEAP(pool);
+    /* The program may still have the end cut off. */
+    CHECK((blocks[0] = pma_malloc(pool, MIB)) != NULL && (blocks[1] = pma_malloc(pool, MIB)) != NULL);
+    pma_free(pool, blocks[0]);
+    CHECK_ERROR(pma_root_set(pool, "", NULL), PMA_EINVAL, "name");
+    CHECK_EQUAL(pma_trim(pool, &given), 0);
+    CHECK(given > 0 && file_storage(path) < storage && strstr(pma_error_detail(), "name") != NULL);
+    close_pool(pool);
+    die();
+}
+
+static void a_failed_trim_is_nobodys_error(void)
+{
+    CHECK_CHILD_DIES(without_holes, (void *)(uintptr_t)scratch("idle"), SIGKILL);
+}
+
+static void after_a_failed_msync(void *arg)
+{
+    const char *path = arg;
+    char *blocks[BLOCKS];
+    struct pma_options options = options_of(0, 0);
+    options.durability = PMA_DURABILITY_MSYNC;
+    pma_pool *pool = NULL;
+    CHECK_EQUAL(pma_create(path, &options, &pool), 0);
+    allocate_all(pool, blocks);
+    uint64_t size = file_size(path);
+    if (!refuse(SYS_msync, 0, 0, EIO))
+        die();
+    free_quietly(pool, blocks);
+    CHECK_EQUAL(file_size(path), size);
+    CHECK_EQUAL(pool->heap.trim.idle, UINT64_MAX);
+    CHECK_ERROR(pma_close(pool), PMA_EIO, "msync");
+    die();
+}
+
+static void a_file_that_is_not_synchronised_keeps_its_length(void)
+{
+    CHECK_CHILD_DIES(after_a_failed_msync, (void *)(uintptr_t)disk_scratch("idle"), SIGKILL);
 }
 
 /* ---- while others allocate ---- */
@@ -281,6 +357,8 @@ void idle_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, idle_spans_are_given_back);
     CU_ADD_TEST(suite, up_and_down_is_left_alone);
     CU_ADD_TEST(suite, nothing_is_given_back_unasked);
+    CU_ADD_TEST(suite, a_failed_trim_is_nobodys_error);
+    CU_ADD_TEST(suite, a_file_that_is_not_synchronised_keeps_its_length);
     CU_ADD_TEST(suite, others_allocate_meanwhile);
     CU_ADD_TEST(suite, nobody_goes_without);
 }

@@ -292,7 +292,8 @@ static void end_child(pid_t pid)
     CHECK(waitpid(pid, NULL, 0) == pid);
 }
 
-/* Pages that are listed and can be read still: one superblock, the last of the types, lanes, figures. pma_open would refuse them. */
+/* Pages that are listed and can be read still: one superblock, the last of the types, lanes, figures. pma_open would refuse
+ * them. */
 static void what_can_be_read_of_a_bad_page_is_kept(void)
 {
     static const uint64_t bad[] = {0, LANES_OFFSET - 4096, LANES_OFFSET, LIVE_OFFSET};

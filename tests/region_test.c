@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 static pma_region *create_region(pma_pool *pool, unsigned flags)
 {
@@ -167,6 +168,58 @@ static void what_is_no_region_is_refused(void)
     CHECK_EQUAL(pma_region_destroy(another), 0);
     CHECK(heap_check(&pool->heap) == NULL);
     close_pool(pool);
+}
+
+struct forked {
+    pma_pool *pool;
+    pma_region *region;
+};
+
+static void use_the_parents_region(void *arg)
+{
+    struct forked *parent = arg;
+    pma_region *other;
+    CHECK_ERROR(pma_region_create(parent->pool, 0, &other), PMA_EFORKED, "parent");
+    CHECK_ERROR(pma_region_open(parent->pool, pma_region_block(parent->region), &other), PMA_EFORKED, "parent");
+    CHECK_ERROR(pma_region_destroy(parent->region), PMA_EFORKED, "parent");
+    errno = 0;
+    CHECK(pma_region_alloc(parent->region, 16) == NULL && errno == EINVAL);
+}
+
+/* The device is full, or as good as that. */
+static void grow_a_region_beyond_the_limit(void *path)
+{
+    pma_pool *pool = open_pool_at(path, 0);
+    pma_region *region = create_region(pool, 0), *other = NULL;
+    struct rlimit limit = {file_size(path), file_size(path)};
+    CHECK_EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    errno = 0;
+    CHECK(pma_region_alloc(region, 8 * MIB) == NULL && errno == ENOMEM && strstr(pma_error_detail(), "limit") != NULL);
+    CHECK(pma_region_alloc(region, 100) != NULL);
+    while (pma_malloc(pool, 4096) != NULL)
+        ;
+    CHECK_ERROR(pma_region_create(pool, 0, &other), PMA_ENOMEM, "limit");
+    CHECK(other == NULL);
+}
+
+static void each_error_is_what_the_header_says(void)
+{
+    const char *path = scratch("region");
+    pma_pool *pool = create_pool(path, MIB, 64 * MIB);
+    pma_region *region = create_region(pool, 0), *other;
+    char *first = pma_region_alloc(region, 0), *second = pma_region_alloc(region, 0);
+    CHECK(first != NULL && second == first + 16 && pma_usable_size(pool, first) == 0);
+    CHECK_ERROR(pma_region_stats(region, NULL), PMA_EINVAL, "figures");
+    CHECK_ERROR(pma_region_create(NULL, 0, &other), PMA_EINVAL, "NULL");
+    CHECK_EQUAL(pma_root_set(pool, "r", pma_region_block(region)), 0);
+    CHECK_CHILD(use_the_parents_region, (&(struct forked){pool, region}));
+    pma_region_close(region);
+    close_pool(pool);
+    pool = open_pool_at(path, PMA_READ_ONLY);
+    CHECK_ERROR(pma_region_create(pool, 0, &other), PMA_EREADONLY, "read-only");
+    CHECK_ERROR(pma_region_open(pool, pma_root_get(pool, "r"), &other), PMA_EREADONLY, "read-only");
+    close_pool(pool);
+    CHECK_CHILD(grow_a_region_beyond_the_limit, (void *)(uintptr_t)path);
 }
 
 struct shared_region {
@@ -339,6 +392,7 @@ void region_tests(CU_pSuite suite)
     CU_ADD_TEST(suite, more_chunks_than_a_directory_has);
     CU_ADD_TEST(suite, a_full_pool_leaves_the_region_as_it_was);
     CU_ADD_TEST(suite, what_is_no_region_is_refused);
+    CU_ADD_TEST(suite, each_error_is_what_the_header_says);
     CU_ADD_TEST(suite, threads_share_a_region);
     CU_ADD_TEST(suite, a_region_is_open_once);
     CU_ADD_TEST(suite, a_handle_is_given_back_once);

@@ -30,6 +30,7 @@ static const struct job jobs[] = {
     {&workload_small, {.platform = MEDIUM_ADR, .tear = true}, 1, 1, RANDOM_LENGTH},
     {&workload_region, {.platform = MEDIUM_ADR}, 1, 2, RANDOM_LENGTH},
     {&workload_mixed, {.platform = MEDIUM_ADR}, 1, 3, RANDOM_LENGTH},
+    {&workload_medium, {.platform = MEDIUM_ADR}, 1, 2, 0},
     {&workload_small, {.platform = MEDIUM_ADR}, 2, 2, 0},
     {0},
 };

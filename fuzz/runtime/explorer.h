@@ -14,9 +14,10 @@
  * `sampled_from` only every `sample_every`-th of them is visited. Nothing is cut in silence: explorer_counts.truncated.
  *
  * Lines of which the library promises that their values do not matter together (LINE_INDEPENDENT: the live page) do not
- * multiply the runs: the value is another one whenever it is chosen anew, which is in each run for those that are read last, and
- * at each crash point for all. So it is with what a checksum covers (LINE_CHECKSUMMED: the logs of publish_many) once a word of it
- * has been read that is not as it was written: a log of n lines has n times as many torn contents as a line, not a power.
+ * multiply the runs: the value is another one whenever it is chosen anew, which is in each run for those that are read last,
+ * and at each crash point for all. So it is with what a checksum covers (LINE_CHECKSUMMED: the logs of publish_many) once a
+ * word of it has been read that is not as it was written: a log of n lines has n times as many torn contents as a line, not a
+ * power.
  */
 #ifndef FUZZ_EXPLORER_H
 #define FUZZ_EXPLORER_H

@@ -3,6 +3,7 @@
 #include "file.h"
 #include "explorer.h"
 #include "medium.h"
+#include "pm/badblocks.h"
 #include "pm/error.h"
 #include "pm/mapping.h"
 #include "pm/mapping_guard.h"
@@ -13,6 +14,11 @@
 
 bool file_named_early, file_is_device;
 uint64_t file_device_bytes = IMAGE_BYTES - FILE_STATE_BYTES;
+const struct bad_run *file_bad;
+size_t file_bad_count;
+const char *bad_blocks_sysfs;
+
+#define DESCRIPTOR (1 << 24) /* of file 0 on level 0: a number that no file of the process has */
 
 /* level-LEVEL or level-LEVEL.NUMBER */
 static bool parse(const char *path, unsigned *level, unsigned *number)
@@ -30,12 +36,12 @@ static bool parse(const char *path, unsigned *level, unsigned *number)
 
 static unsigned level_of(const struct mapping *m)
 {
-    return (unsigned)(m->path[6] - '0');
+    return (unsigned)(m->fd - DESCRIPTOR) / FILES_MAX;
 }
 
 static unsigned number_of(const struct mapping *m)
 {
-    return m->path[7] == '.' ? (unsigned)(m->path[8] - '0') : 0;
+    return (unsigned)(m->fd - DESCRIPTOR) % FILES_MAX;
 }
 
 static struct file_state *state_of(const struct mapping *m)
@@ -59,8 +65,11 @@ static int begin(struct mapping *m, const char *path)
     m->path = strdup(slash != NULL ? slash + 1 : path);
     if (m->path == NULL)
         return pm_fail(PMA_ENOMEM, "no memory to open %s", path);
-    if (slash != NULL)
-        m->path[6] = (char)('0' + explorer_level());
+    if (slash != NULL) {
+        level = explorer_level();
+        m->path[6] = (char)('0' + level);
+    }
+    m->fd = DESCRIPTOR + (int)(level * FILES_MAX + number);
     return 0;
 }
 
@@ -100,6 +109,16 @@ int mapping_watch(struct mapping *m, const char *path)
     return mapping_open(m, path, true);
 }
 
+/* Bits, as in struct file_state, of the pages that the range touches, or that it has all of. */
+static uint64_t pages_in(uint64_t offset, uint64_t length, bool touched)
+{
+    uint64_t first = (offset + (touched ? 0 : LOST_BYTES - 1)) / LOST_BYTES;
+    uint64_t end = (offset + length + (touched ? LOST_BYTES - 1 : 0)) / LOST_BYTES, bits = 0;
+    for (uint64_t page = first; page < end && page < 64; page++)
+        bits |= UINT64_C(1) << page;
+    return bits;
+}
+
 int mapping_size(const struct mapping *m, uint64_t *bytes)
 {
     *bytes = state_of(m)->bytes;
@@ -110,6 +129,8 @@ int mapping_read(const struct mapping *m, void *buffer, size_t length, uint64_t 
 {
     if (offset > state_of(m)->bytes || length > state_of(m)->bytes - offset)
         return pm_fail(PMA_ETRUNCATED, "%s ends at %" PRIu64, m->path, state_of(m)->bytes);
+    if ((state_of(m)->lost & pages_in(offset, length, true)) != 0)
+        return pm_fail(PMA_EIO, "%s is lost at %" PRIu64, m->path, offset);
     memcpy(buffer, pages_of(m) + offset, length);
     return 0;
 }
@@ -216,7 +237,69 @@ int mapping_seal(struct mapping *m)
     return 0;
 }
 
-/* The medium of a test has no faults, and its mappings are of the explorer. */
+/* ---- what pm/mend.c writes ---- */
+
+ssize_t file_pwrite(int fd, const void *bytes, size_t length, off_t offset); /* the names of cmake/crash.cmake */
+int file_fsync(int fd);
+
+ssize_t file_pwrite(int fd, const void *bytes, size_t length, off_t offset)
+{
+    const struct mapping m = {.fd = fd};
+    char *target = pages_of(&m) + offset;
+    if (length == sizeof(uint64_t)) /* a word is written in one piece */
+        *(volatile uint64_t *)(void *)target = *(const uint64_t *)bytes;
+    else
+        memcpy(target, bytes, length);
+    uint64_t lost = state_of(&m)->lost & ~pages_in((uint64_t)offset, length, false);
+    if (lost != state_of(&m)->lost)
+        state_of(&m)->lost = lost;
+    return (ssize_t)length;
+}
+
+int file_fsync(int fd)
+{
+    const struct mapping m = {.fd = fd};
+    medium_durable_all(level_of(&m));
+    return 0;
+}
+
+void file_lose(uint64_t offset)
+{
+    const struct mapping m = {.fd = DESCRIPTOR};
+    uint64_t *words = (uint64_t *)(void *)(pages_of(&m) + offset);
+    words[1] = 0; /* few words, as each of them is there or not where the page is written anew: two of the first line */
+    for (size_t word = 0; word < LOST_BYTES / sizeof *words; word += LINE_WORDS)
+        words[word] = 0;
+    state_of(&m)->lost |= pages_in(offset, LOST_BYTES, false);
+    medium_durable(words, LOST_BYTES);
+    medium_durable(&state_of(&m)->lost, sizeof state_of(&m)->lost);
+}
+
+/* ---- the kernel's list ---- */
+
+void bad_blocks_read(struct bad_blocks *bad, const struct mapping *file, const char *sysfs)
+{
+    (void)sysfs;
+    *bad = (struct bad_blocks){.unknown = file_bad_count == 0 ? "there is no list" : NULL};
+    if (file_bad_count == 0 || number_of(file) != 0)
+        return;
+    bad->runs = malloc(file_bad_count * sizeof *bad->runs);
+    if (bad->runs == NULL) {
+        bad->unknown = "there is no memory for the list";
+        return;
+    }
+    memcpy(bad->runs, file_bad, file_bad_count * sizeof *bad->runs);
+    bad->count = file_bad_count;
+}
+
+void bad_blocks_free(struct bad_blocks *bad)
+{
+    free(bad->runs);
+    bad->runs = NULL;
+    bad->count = 0;
+}
+
+/* Mapped pages have no faults, and the mappings are of the explorer. */
 void guard_begin(struct guard *guard, const struct mapping *first, size_t stride, unsigned count)
 {
     *guard = (struct guard){.mapping = first, .stride = stride, .count = count};

@@ -238,8 +238,8 @@ static bool undecided(unsigned k, uint32_t l)
 }
 
 /*
- * One number for a line as level k has it now: its content, or all that it may be. Where a run begins this is `print` of an open
- * line, and the hash of the content of another. What was read and could be nothing else makes no difference.
+ * One number for a line as level k has it now: its content, or all that it may be. Where a run begins this is `print` of an
+ * open line, and the hash of the content of another. What was read and could be nothing else makes no difference.
  */
 static uint64_t line_print(unsigned k, uint32_t l)
 {

@@ -39,8 +39,8 @@
 #define WINDOW_SPAN ((size_t)(LEVELS + 1) << LEVEL_SHIFT)
 #define IMAGES_SPAN ((size_t)LEVELS << LEVEL_SHIFT)
 
-/* One byte for each line of the window, 1: its content is to be chosen when it is read (medium.h); and one for each grain of the
- * memory that a crash loses, 1: written (dram.h). At addresses that are known to the compiler: every access looks here. */
+/* One byte for each line of the window, 1: its content is to be chosen when it is read (medium.h); and one for each grain of
+ * the memory that a crash loses, 1: written (dram.h). At addresses that are known to the compiler: every access looks here. */
 #define WINDOW_OPEN ((uint8_t *)(WINDOW_BASE + ((uintptr_t)16 << LEVEL_SHIFT)))
 #define WINDOW_WRITTEN ((uint8_t *)(WINDOW_BASE + ((uintptr_t)17 << LEVEL_SHIFT)))
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The explorer: it visits what eager exploration does, with fewer runs; it recognises states, counts what it cuts, and repeats. */
+/* The explorer: it visits what eager exploration does, with fewer runs; it recognises states, counts what it cuts, and
+ * repeats. */
 #include "scene.h"
 #include <fcntl.h>
 #include <signal.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests of what the crash tests rest on: the model of persistent memory, and the explorer. usage: pmemalloc-crash-tests [SUITE] */
+/* Tests of what the crash tests rest on: the model of persistent memory, and the explorer.
+ * usage: pmemalloc-crash-tests [SUITE] */
 #include "dram.h"
 #include "pm/thread.h"
 #include "scene.h"

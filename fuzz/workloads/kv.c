@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The B+tree of examples/kv, which knows nothing of the crash tests: its changes have their own commit points, and it has its own
- * invariants (kv_node.h). Two scenes, each a few operations away from a change of the shape:
+ * The B+tree of examples/kv, which knows nothing of the crash tests: its changes have their own commit points, and it has its
+ * own invariants (kv_node.h). Two scenes, each a few operations away from a change of the shape:
  *
  *     kv          one leaf with 47 of its 48 slots in use: the second new key splits it        height 0 -> 1
  *     kv-merge    a leaf with 12 records and one with 24: one less on the left merges them     height 1 -> 0

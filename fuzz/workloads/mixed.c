@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A pool with room for one span of small blocks, and blocks of two sizes and types that come and go: while some of one class are in
- * use, the span takes the other, in both directions. The rest of the pool is the large block with the pointers. The pool is hardened,
- * so that each free reaches the bitmaps at once; blocks are written all over, and looked at at both ends.
+ * A pool with room for one span of small blocks, and blocks of two sizes and types that come and go: while some of one class
+ * are in use, the span takes the other, in both directions. The rest of the pool is the large block with the pointers. The pool
+ * is hardened, so that each free reaches the bitmaps at once; blocks are written all over, and looked at at both ends.
  */
 #include "explorer.h"
 #include "medium.h"

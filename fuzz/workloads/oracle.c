@@ -2,6 +2,7 @@
 #include "workloads/oracle.h"
 #include "explorer.h"
 #include "file.h"
+#include "heap/bad_pages.h"
 #include "heap/mixed.h"
 #include "heap/span_table.h"
 #include "medium.h"
@@ -210,6 +211,11 @@ static bool add_filling(pma_pool *pool, struct reached *all, void *block, size_t
     if (usable < bytes)
         oracle_fail(ORACLE_EXHAUSTION, "a block was handed out at offset %#tx, where none of %zu bytes is",
                     (const char *)block - (const char *)pool->heap.base, bytes);
+    uint64_t offset = (uint64_t)((const char *)block - pool->heap.base);
+    for (size_t i = 0; i < file_bad_count; i++)
+        if (offset < file_bad[i].offset + file_bad[i].bytes && file_bad[i].offset < offset + usable)
+            oracle_fail(ORACLE_EXHAUSTION, "a block was handed out at offset %#" PRIx64 ", where the medium is bad",
+                        offset);
     all->block[all->count++] = (struct reached_block){block, usable};
     return true;
 }
@@ -237,7 +243,7 @@ static void *another_of(pma_pool *pool, const struct span *span)
 /* What malloc can tell of a pool that was just opened: its spans, and which of their blocks are in use. */
 static uint64_t heap_number(const pma_pool *pool, const struct reached *reached)
 {
-    uint64_t number = HEAP_NUMBERS;
+    uint64_t number = HEAP_NUMBERS + file_bad_count;
     for (unsigned i = 0; i < heap_parts(&pool->heap); i++) {
         const struct part *part = &pool->heap.parts[i];
         for (uint32_t page = 0; page < part->page_heap.pages; page++)
@@ -249,10 +255,24 @@ static uint64_t heap_number(const pma_pool *pool, const struct reached *reached)
     return number;
 }
 
+/* Free blocks on bad pages. */
+static uint32_t withheld(const struct heap *heap)
+{
+    static uint64_t objects[BIN_MAX], bytes[BIN_MAX];
+    uint64_t sum = 0;
+    if (file_bad_count == 0)
+        return 0;
+    memset(objects, 0, sizeof objects);
+    bad_pages_leave_out_withheld(heap, objects, bytes);
+    for (unsigned bin = 0; bin < BIN_MAX; bin++)
+        sum -= objects[bin];
+    return (uint32_t)sum;
+}
+
 /* The most small blocks that can be in use in the spans that there are. */
 static uint32_t room_in_spans(const struct heap *heap)
 {
-    uint32_t page = 0, blocks = 0;
+    uint32_t page = 0, blocks = -withheld(heap);
     for (const struct span *span; (span = span_next(heap, &page)) != NULL;) {
         if (span->kind != SPAN_SMALL)
             continue;
@@ -358,7 +378,7 @@ void oracle_continue(pma_pool *pool, unsigned level, struct reached *reached, vo
 {
     explorer_returned();
     explorer_quiet();
-    if (explorer_new(medium_fingerprint(level) ^ CONTINUED)) {
+    if (explorer_new(medium_fingerprint(level) ^ CONTINUED ^ file_bad_count)) {
         check_statistics(pool, reached);
         check_second_recovery(&pool, level);
         check_replicas(&pool, level, reached);

@@ -22,8 +22,8 @@ const char *oracle_path(unsigned level);
 /* Words of the points, with which their failures begin: "roots: ..." */
 extern const char *const oracle_names[ORACLE_POINTS];
 
-/* The point has found something: explorer_fail, or nothing if that point is switched off. Then the caller goes on as if all were
- * well, and where it cannot, ends the check with oracle_pass. */
+/* The point has found something: explorer_fail, or nothing if that point is switched off. Then the caller goes on as if all
+ * were well, and where it cannot, ends the check with oracle_pass. */
 void oracle_fail(enum oracle_point point, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A check runs in here, so that oracle_pass can end it. */

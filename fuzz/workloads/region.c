@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A region that comes and goes: made, rooted, filled, given back. What must hold after a crash: the root leads to a whole region,
- * or to none, as before the operation or after it; it can be opened; and in use is exactly what it has. A directory has room for two
- * chunks here, so that more of them are needed.
+ * A region that comes and goes: made, rooted, filled, given back. What must hold after a crash: the root leads to a whole
+ * region, or to none, as before the operation or after it; it can be opened; and in use is exactly what it has. A directory has
+ * room for two chunks here, so that more of them are needed.
  */
 #include "explorer.h"
 #include "medium.h"

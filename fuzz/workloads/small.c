@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The small pool: every kind of block, every call that changes the medium, in a heap so small that it grows, dissolves spans and
- * runs full within a few operations. All sequences of these operations are explored (driver/explore.c).
+ * The small pool: every kind of block, every call that changes the medium, in a heap so small that it grows, dissolves spans
+ * and runs full within a few operations. All sequences of these operations are explored (driver/explore.c).
  *
  *     root "table" -> table: slot[0] -> conservative    slot[1] -> leaf    slot[2] -> node -> child
  *                            slot[3] -> large leaf      weak -> child of the node, or null

@@ -37,7 +37,7 @@ typedef uint16_t pma_type_id;
 #define PMA_ROOT_NAME_MAX 111 /* longest root name, in bytes without the NUL */
 #define PMA_ROOT_MAX 256      /* named roots of a pool */
 #define PMA_TYPE_FIELD_MAX 1024
-#define PMA_PUBLISH_MAX 240 /* updates that one pma_publish_many takes: as many as one lane holds */
+#define PMA_PUBLISH_MAX 240 /* updates that one pma_publish_many takes; a lane of the format has room for 250 */
 
 /*
  * Errors: one contiguous range, so that they mix with errno values. Every failing int function returns one of these and
@@ -111,7 +111,7 @@ struct pma_part {
 /* Options of pma_create and pma_open. Begin with PMA_OPTIONS_INIT; NULL anywhere means just that. */
 struct pma_options {
     size_t struct_size;
-    size_t size;     /* bytes of heap at creation; rounded up to pages; 0: 64 MiB */
+    size_t size;     /* bytes of heap at creation; rounded up to pages; 0: 64 MiB. At open, see trim_idle */
     size_t capacity; /* bytes the heap may grow to; 0: the larger of 64 GiB and 4 * size */
     unsigned mode;   /* permission bits of a new file; 0 means 0600 */
     unsigned flags;  /* enum pma_open_flags */
@@ -125,7 +125,8 @@ struct pma_options {
     int node;
     enum pma_placement placement;
     void *address; /* with PMA_FIXED_ADDRESS at creation: where; NULL lets the library choose. 2 MiB aligned */
-    /* The automatic trim, see pma_trim: more idle bytes than this for so long. SIZE_MAX: none; 0 and 0: whatever is idle, at once. */
+    /* The automatic trim, see pma_trim: more idle bytes than this for so long. SIZE_MAX: none. 0 and 0: at once, but still only
+     * when more than a quarter of what is in use is idle, and down to an eighth of it; and down to `size`, at an open too. */
     size_t trim_idle;
     unsigned trim_after_ms;
 };

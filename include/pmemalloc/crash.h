@@ -53,8 +53,8 @@ struct pma_crash_test {
     int (*setup)(pma_pool *pool);
     /* Before each case, which is a sequence of operations from that pool on: for counters of your own. Or NULL. */
     void (*begin)(void);
-    /* After each open. What it returns is handed to `operate`, and to `close` before the pool is closed or forgotten; both may be
-     * NULL, then that is the pool itself. */
+    /* After each open. What it returns is handed to `operate`, and to `close` before the pool is closed or forgotten; both may
+     * be NULL, then that is the pool itself. */
     void *(*open)(pma_pool *pool);
     void (*close)(void *state);
     /* Runs an operation; 0 if it has happened, anything else if it has changed nothing, as when the pool is full. */
@@ -68,9 +68,9 @@ struct pma_crash_test {
 };
 
 /*
- * The command line over `tests` (NULL at the end): explore, mutate, replay FILE, list; --help says more. Two operations come with
- * each test: a clean close, and a crash of the process alone, both followed by an open. Returns the exit status: 0 nothing was
- * found, 1 something was, 2 it could not be done.
+ * The command line over `tests` (NULL at the end): explore, mutate, replay FILE, list; --help says more. Two operations come
+ * with each test: a clean close, and a crash of the process alone, both followed by an open. Returns the exit status: 0 nothing
+ * was found, 1 something was, 2 it could not be done.
  */
 PMA_API int pma_crash_main(int argc, char **argv, const struct pma_crash_test *const *tests);
 

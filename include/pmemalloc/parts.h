@@ -6,7 +6,8 @@
  * others were; and can be given more (pma_add_part). Pointers lead from any part to any other. A block comes from the part that
  * pma_options.placement says:
  *
- *     PMA_PLACE_LOCAL_FIRST   a part on the node that the thread runs on at the call; where those are full, the nearest with room
+ *     PMA_PLACE_LOCAL_FIRST   a part on the node that the thread runs on at the call; where those are full, the nearest that
+ *                             has room
  *     PMA_PLACE_LOCAL_ONLY    a part on that node, or NULL
  *     PMA_PLACE_INTERLEAVE    one part after the other, block by block
  *

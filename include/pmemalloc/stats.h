@@ -85,14 +85,14 @@ struct pma_open_report {
     uint64_t nanoseconds_load, nanoseconds_mark, nanoseconds_sweep;
 };
 
-/* Identity and geometry of an open pool; all of it is constant while the pool is open. */
+/* Identity and geometry of an open pool; constant while it is open, but for the length. */
 struct pma_info {
     size_t struct_size;
     unsigned char uuid[16];
     char layout[PMA_NAME_MAX + 1];
     const char *path; /* valid until pma_close */
     void *base;       /* of the mapping: register base..base+length for RDMA or io_uring */
-    size_t length;    /* bytes of address space, the whole capacity; pma_add_part makes it longer */
+    size_t length;    /* bytes of address space, the whole capacity; pma_add_part makes it longer, at the same base */
     size_t heap_offset;
     uint16_t tag;                   /* upper 16 bits of every pma_ptr of this pool */
     enum pma_durability durability; /* never AUTO */

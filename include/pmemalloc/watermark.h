@@ -2,8 +2,8 @@
 /*
  * pmemalloc/watermark.h: how full a pool is, and who wants to know. Include <pmemalloc.h>.
  *
- * The level is the share of the pool's capacity that lies in pages with a block in use. Pages that wait for their next use are
- * free. What an engine does about it, for instance:
+ * The level is the share of the pool's capacity that lies in pages with a block in use, or that are bad (docs/media.md). Pages
+ * that wait for their next use are free. What an engine does about it, for instance:
  *
  *     static void filling(pma_pool *pool, unsigned percent, int rising, void *arg)
  *     {
@@ -41,21 +41,21 @@ typedef void (*pma_watermark_handler)(pma_pool *pool, unsigned percent, int risi
 /*
  * Sets the marks of an open pool: `count` percentages from 1 to 100, ascending, at most PMA_WATERMARK_MAX; count 0: 75, 85
  * and 95. A NULL handler removes them. Marks that are reached already are told at once. Thread-safe. Nothing of it is
- * persistent. PMA_EINVAL.
+ * persistent. PMA_EINVAL (also a pool that is NULL), PMA_EFORKED: the marks are as they were.
  */
 PMA_API int pma_watermarks_set(pma_pool *pool, const unsigned *percents, size_t count, pma_watermark_handler handler,
                                void *arg);
 
 struct pma_fill {
-    uint64_t bytes_used;     /* in pages with a block in use */
-    uint64_t bytes_capacity; /* that the pool may grow to */
-    unsigned percent;        /* rounded down */
-    int64_t
-        bytes_per_second; /* growth; the mean over the last samples, of which each is at least 100 ms after the one before and
-                                 counts for half. Samples are taken by who asks */
+    uint64_t bytes_used;      /* in pages with a block in use, or bad */
+    uint64_t bytes_capacity;  /* that the pool may grow to */
+    unsigned percent;         /* rounded down */
+    int64_t bytes_per_second; /* growth, see below; 0 at first */
 };
 
-/* Without a lock, in some ten nanoseconds, from any thread (bench: docs/watermarks.md). */
+/* Without a lock, in some ten nanoseconds, from any thread (docs/watermarks.md); of a read-only pool too. The growth is a mean
+ * over samples, of which the newest counts for half, the one before for a quarter, and so on. Who asks takes one, if the last
+ * was at least 100 ms ago. PMA_EINVAL (the pool or `fill` is NULL), PMA_EFORKED. */
 PMA_API int pma_fill(pma_pool *pool, struct pma_fill *fill);
 
 #ifdef __cplusplus

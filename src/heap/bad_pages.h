@@ -23,8 +23,9 @@
 
 /* Takes over what the list says of the part's pages [from, to), the last that are known. PMA_ENOMEM: as before. */
 int bad_pages_learn(struct part *part, const struct bad_blocks *list, uint64_t from, uint64_t to);
-/* The same from the kernel's list as it is now; where there is none, nothing is known. PMA_EIO if it has metadata in it: a store there
- * would be a SIGBUS, whenever it comes. Superblocks only while a file is made, as opening one has read and mended them. */
+/* The same from the kernel's list as it is now; where there is none, nothing is known. PMA_EIO if it has metadata in it: a
+ * store there would be a SIGBUS, whenever it comes. Superblocks only while a file is made, as opening one has read and mended
+ * them. */
 int bad_pages_ask(struct part *part, uint64_t from, uint64_t to);
 /* Makes bad spans of those that are free. */
 void bad_pages_quarantine(struct heap *heap, struct part *part);

@@ -279,7 +279,8 @@ static void clear_words(struct pm *pm, struct part *part, uint64_t first, uint64
         pm_drain(pm);
 }
 
-/* What a part grows by at once, in pages, if `need` is what it must. Where there is much sparse room, it will soon not need more. */
+/* What a part grows by at once, in pages, if `need` is what it must. Where there is much sparse room, it will soon not need
+ * more. */
 static uint64_t growth_step(const struct part *part, uint64_t need, uint64_t room, uint32_t align)
 {
     uint64_t step = part_is_sparse(part) ? 0 : part->page_heap.pages / GROW_DIVISOR;

@@ -85,8 +85,9 @@ uint64_t page_heap_punch(struct page_heap *heap);
 void page_heap_has_storage(struct page_heap *heap, uint32_t page, uint32_t pages);
 void page_heap_lost_storage(struct page_heap *heap, uint32_t page, uint32_t pages);
 
-/* Takes up to `most` free pages below *below, which goes down, some of which have storage, in multiples of `unit` or up to the end
- * of the part. False: none were found, and all have been looked at if *below is 0. Looks at some ten thousand pages at once. */
+/* Takes up to `most` free pages below *below, which goes down, some of which have storage, in multiples of `unit` or up to the
+ * end of the part. False: none were found, and all have been looked at if *below is 0. Looks at some ten thousand pages at
+ * once. */
 bool page_heap_take_stored(struct page_heap *heap, uint32_t *below, uint32_t unit, uint32_t most, uint32_t *page,
                            uint32_t *pages);
 

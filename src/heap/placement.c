@@ -16,7 +16,8 @@ static _Thread_local struct {
     int processor, node;
 } here = {.processor = -1, .node = -1};
 
-unsigned placement_order(const struct heap *heap, int node, unsigned order[PART_MAX])
+/* The parts nearest to a node first; how many of them are on it. */
+static unsigned nearest_first(const struct heap *heap, int node, unsigned order[PART_MAX])
 {
     unsigned count = heap_parts(heap), local = 0;
     int distance[PART_MAX];
@@ -79,7 +80,7 @@ struct thread_cache *placement_cache(struct heap *heap)
     if (caches_elsewhere(heap, here.node))
         caches_leave(heap);
     here.heap = NULL;
-    unsigned local = placement_order(heap, here.node, order);
+    unsigned local = nearest_first(heap, here.node, order);
     if (local == 0 && heap->placement == PMA_PLACE_LOCAL_ONLY) {
         pm_fail(PMA_ENOMEM, "the pool has no part on node %d, and takes blocks from no other", here.node);
         return NULL;
@@ -149,7 +150,7 @@ static void *elsewhere(struct thread_cache *cache, const struct request *request
         return NULL;
     cache_no_more_current(cache); /* if it was, the pool had one part only until a moment ago */
     (void)still_here(heap);
-    unsigned local = placement_order(heap, here.node, order);
+    unsigned local = nearest_first(heap, here.node, order);
     if (heap->placement == PMA_PLACE_LOCAL_ONLY)
         count = local;
     void *block = NULL;
@@ -178,7 +179,7 @@ void *placement_on_node(struct heap *heap, int node, unsigned bin, size_t large_
     unsigned order[PART_MAX] = {0}, count = heap_parts(heap);
     struct request request = {bin, large_bytes, 1};
     (void)still_here(heap);
-    unsigned local = placement_order(heap, node, order);
+    unsigned local = nearest_first(heap, node, order);
     if (local == 0 && heap->placement == PMA_PLACE_LOCAL_ONLY)
         pm_fail(PMA_ENOMEM, "the pool has no part on node %d, and takes blocks from no other", node);
     if (heap->placement == PMA_PLACE_LOCAL_ONLY)

@@ -23,8 +23,6 @@ struct thread_cache *placement_cache_to_free(struct heap *heap, const void *bloc
 /* A block of the bin, if this part had none and the policy allows others; NULL with a detail. `cache` is what was tried. */
 void *placement_elsewhere(struct thread_cache *cache, unsigned index);
 void *placement_elsewhere_large(struct thread_cache *cache, unsigned bin, size_t bytes, uint32_t align);
-/* The parts nearest to a node first; how many of them are on it. */
-unsigned placement_order(const struct heap *heap, int node, unsigned order[PART_MAX]);
 /* A block for a node, from elsewhere only if the policy is local first. */
 void *placement_on_node(struct heap *heap, int node, unsigned bin, size_t large_bytes);
 

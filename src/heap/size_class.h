@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Size classes: which block serves a request, and where blocks lie in a span. Constants only; nothing here has state.
- * The tables are generated (size_class_gen.c chooses the sizes and proves them); each row of the first says what the class wastes.
+ * The tables are generated (size_class_gen.c chooses the sizes and proves them); each row of the first says what the class
+ * wastes.
  *
  *     size_classes[c - 1].bytes < size_classes[c].bytes            for 1 < c < SIZE_CLASS_COUNT
  *     block i of a span begins at i * bytes, 0 <= i < blocks       blocks * bytes <= pages * 8 KiB

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the heap keeps for the automatic trim, and what tells it: src/trim.c has the rule. */
+/* What the heap keeps for the automatic trim, and what tells it: trim.c has the rule. */
 #ifndef HEAP_TRIM_H
 #define HEAP_TRIM_H
 
@@ -18,15 +18,16 @@ struct trim {
     unsigned part;           /* that is being searched */
     uint32_t below_page;     /* pages of it from here on were seen */
     uint32_t cut;            /* the free pages from here to the part's end are given back, and can be cut off */
-    uint64_t idle, after_ns; /* the options, idle in pages */
+    uint64_t idle, after_ns; /* the options, idle in pages; UINT64_MAX: nothing is given back, or not any more */
     uint64_t floor;          /* pages with storage that the program wants whatever it uses: options.size */
 };
 
 void heap_trim_options(struct heap *heap, const struct pma_options *options);
-/* A look: to be called where heap_look_at_level is, which sees whether there is anything to do. */
+/* A look: to be called where heap_look_at_level is, which sees whether there is anything to do. errno and the error detail stay
+ * as they are. */
 void heap_trim_look(struct heap *heap);
-/* Waits for pages that were being given back, if there are some, so that nobody goes without who could have them. Wants the pages
- * lock, and releases it meanwhile. */
+/* Waits for pages that were being given back, if there are some, so that nobody goes without who could have them. Wants the
+ * pages lock, and releases it meanwhile. */
 bool heap_trim_wait(struct heap *heap);
 /* Pages have got storage, or lost it; pages lock. */
 void heap_storage_changed(struct heap *heap);

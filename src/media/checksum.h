@@ -20,8 +20,8 @@
 /* `bytes` is a multiple of 8. Words at [skip, skip + 8) count as zero; skip >= bytes: none does. */
 uint64_t checksum64(const void *data, size_t bytes, size_t skip);
 
-/* A word that is changed by one store has its own: CRC-8 (polynomial 0x07, initial value 0xff) over its lower seven bytes, in the
- * eighth, which is 0 in `payload`. Any one to three bits that are wrong are noticed. */
+/* A word that is changed by one store has its own: CRC-8 (polynomial 0x07, initial value 0xff) over its lower seven bytes, in
+ * the eighth, which is 0 in `payload`. Any one to three bits that are wrong are noticed. */
 #define CRC8_SHIFT 56u
 uint64_t crc8_add(uint64_t payload);
 bool crc8_holds(uint64_t word);

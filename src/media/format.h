@@ -213,7 +213,8 @@ struct image_head {
 
 #define MIXED_MAGIC UINT64_C(0x31444558494d4d50) /* "PMMIXED1" */
 
-/* Lies inside a mixed span, where no survivor is. Bits of the bitmap go one by one, and none comes: its words have a CRC-8 each. */
+/* Lies inside a mixed span, where no survivor is. Bits of the bitmap go one by one, and none comes: its words have a CRC-8
+ * each. */
 struct mixed_record {
     uint64_t magic;       /*  0 */
     uint64_t checksum;    /*  8  over these 32 bytes */

@@ -85,17 +85,24 @@ static int check_entries(const struct lane *lane, unsigned index, lanes_is_slot 
     return 0;
 }
 
+int lanes_check(char *base, lanes_is_slot *is_slot, const void *arg)
+{
+    int error = 0;
+    for (unsigned i = 0; i < LANE_COUNT && error == 0; i++) {
+        const struct lane *lane = lane_at(base, i);
+        error = pending(lane) ? check_entries(lane, i, is_slot, arg) : 0;
+    }
+    return error;
+}
+
 /* Crash at any point: the lanes not yet retired are pending still, with the same words and values. All are checked before
  * the first is replayed, so that a corrupt pool is left as it was found. */
 int lanes_replay(struct pm *pm, char *base, lanes_is_slot *is_slot, const void *arg, uint64_t *replayed)
 {
     *replayed = 0;
-    for (unsigned i = 0; i < LANE_COUNT; i++) {
-        const struct lane *lane = lane_at(base, i);
-        int error = pending(lane) ? check_entries(lane, i, is_slot, arg) : 0;
-        if (error != 0)
-            return error;
-    }
+    int error = lanes_check(base, is_slot, arg);
+    if (error != 0)
+        return error;
     for (unsigned i = 0; i < LANE_COUNT; i++) {
         struct lane *lane = lane_at(base, i);
         if (!pending(lane))
@@ -105,6 +112,15 @@ int lanes_replay(struct pm *pm, char *base, lanes_is_slot *is_slot, const void *
         ++*replayed;
     }
     return 0;
+}
+
+void lanes_retire(struct pm *pm, char *base)
+{
+    for (unsigned i = 0; i < LANE_COUNT; i++) {
+        struct lane *lane = lane_at(base, i);
+        if (pending(lane))
+            pm_publish8(pm, &lane->retired, lane->sequence);
+    }
 }
 
 unsigned lanes_pending(const char *base)

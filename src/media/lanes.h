@@ -20,9 +20,16 @@ typedef bool lanes_is_slot(const void *arg, uint64_t offset);
  * word needs no log: its store is atomic. */
 void lane_commit(struct pm *pm, char *base, unsigned index, const struct lane_entry *entries, size_t count);
 
-/* Replays and retires what is pending in all lanes; *replayed counts them. PMA_ECORRUPT, and nothing is written, if one of their
- * offsets is no slot. Idempotent. */
+/* Replays and retires what is pending in all lanes; *replayed counts them. PMA_ECORRUPT, and nothing is written, if one of
+ * their offsets is no slot. Idempotent. */
 int lanes_replay(struct pm *pm, char *base, lanes_is_slot *is_slot, const void *arg, uint64_t *replayed);
+
+/* The same check alone. */
+int lanes_check(char *base, lanes_is_slot *is_slot, const void *arg);
+
+/* Of a clean pool, which has no pending log: one that looks so, as a repair leaves it that was interrupted while it emptied the
+ * page of a lane, would be replayed after the next crash. It is retired; before the pool is dirty. */
+void lanes_retire(struct pm *pm, char *base);
 
 /* How many logs are pending: lanes_replay would write. */
 unsigned lanes_pending(const char *base);

@@ -17,8 +17,8 @@ const struct root_slot *roots_table(const char *base);
 /* PMA_ECORRUPT if a slot in use has a bad checksum, an empty or unterminated name, or a name twice. */
 int roots_check(const char *base);
 
-/* PMA_ECORRUPT if a root has not this pool's tag, or lies outside its heap of any size: recovery would take what it leads to for
- * unreachable. Where blocks are, nobody knows yet. */
+/* PMA_ECORRUPT if a root has not this pool's tag, or lies outside its heap of any size: recovery would take what it leads to
+ * for unreachable. Where blocks are, nobody knows yet. */
 int roots_check_targets(const char *base, uint16_t tag, uint64_t heap_offset, uint64_t slot_bytes);
 
 /* The slot with this name, or NULL. */

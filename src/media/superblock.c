@@ -202,8 +202,8 @@ static bool a_counts(const char *base)
 }
 
 /*
- * Only the words that differ are stored, one by one: a line takes its stores in order, so that there are fewer torn states. Where
- * there was no superblock, the magic comes when all else is durable: until then the file is no pool, not a damaged one.
+ * Only the words that differ are stored, one by one: a line takes its stores in order, so that there are fewer torn states.
+ * Where there was no superblock, the magic comes when all else is durable: until then the file is no pool, not a damaged one.
  */
 static void write_replica(struct pm *pm, char *base, size_t offset, struct superblock *sb)
 {

@@ -35,7 +35,8 @@ int superblock_choose(const void *image, uint64_t file_bytes, const char *path, 
  * depends on the newer one: it must be committed once more. */
 bool superblock_twins(const char *base);
 
-/* Makes of the page of a valid replica that of the other one: the same but for its sequence, so that the given one still counts. */
+/* Makes of the page of a valid replica that of the other one: the same but for its sequence, so that the given one still
+ * counts. */
 void superblock_restore(const void *valid, void *page);
 
 /* Commits *sb (sequence and checksum are set here, in *sb too) to both replicas at `base`. */

@@ -13,7 +13,7 @@
 static void remember(const char *sentence, unsigned part)
 {
     struct pm_thread *thread = pm_thread_get();
-    if (thread == NULL)
+    if (thread == NULL || thread->hushed)
         return;
     memcpy(thread->detail, sentence, strlen(sentence) + 1);
     thread->detail_part = part;
@@ -26,6 +26,13 @@ __attribute__((format(printf, 2, 0))) static void fail(unsigned part, const char
     vsnprintf(sentence, sizeof sentence, format, args);
     remember(sentence, part);
     errno = saved;
+}
+
+void pm_hush(bool hushed)
+{
+    struct pm_thread *thread = pm_thread_get();
+    if (thread != NULL)
+        thread->hushed = hushed;
 }
 
 int(pm_fail)(int error, const char *format, ...)

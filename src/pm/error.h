@@ -7,6 +7,7 @@
 
 #include <limits.h>
 #include <pmemalloc/base.h>
+#include <stdbool.h>
 
 /* Remembers the sentence for this thread and returns `error`. errno is left alone. */
 int pm_fail(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -19,6 +20,9 @@ unsigned pm_error_part(void);
 
 /* As pm_fail, for a failed system call: picks the code that fits `system_errno` and appends its text. */
 int pm_fail_errno(int system_errno, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* From here on failures of this thread leave no sentence, or do again: for what is done on the side of a call that succeeds. */
+void pm_hush(bool hushed);
 
 /* pma_strerror and pma_error_detail are defined here too. */
 #ifdef __clang_analyzer__ /* it sees one file at a time, and has to be told that a failure is not 0 */

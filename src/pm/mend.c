@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The other block may be one that was given back before, and is bad as well. What is given back now is not given again before the
- * file system has committed that, which a failure does not wait for: each attempt gets another one. */
+/* The other block may be one that was given back before, and is bad as well. What is given back now is not given again before
+ * the file system has committed that, which a failure does not wait for: each attempt gets another one. */
 #define ATTEMPTS 8u
 
 static bool write_all(const struct mapping *m, const char *bytes, size_t length, uint64_t offset)

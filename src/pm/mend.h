@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Pages that cannot be read are written anew. A store through a mapping would be a SIGBUS; a write of whole pages clears what the
- * device can clear, on DAX with newer kernels. Elsewhere, and where the device cannot, the file gives the block back, which loses
- * nothing, as there is nothing in it, and gets another one.
+ * Pages that cannot be read are written anew. A store through a mapping would be a SIGBUS; a write of whole pages clears what
+ * the device can clear, on DAX with newer kernels. Elsewhere, and where the device cannot, the file gives the block back, which
+ * loses nothing, as there is nothing in it, and gets another one.
  *     crash between the two: a hole, which reads as zeros
  */
 #ifndef PM_MEND_H

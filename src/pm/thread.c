@@ -3,7 +3,6 @@
 #include "pm/persist.h"
 #include <errno.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 

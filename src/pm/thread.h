@@ -11,12 +11,14 @@
 #define PM_THREAD_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pm_thread {
     _Atomic uint64_t flushes, fences; /* written by the owner only */
     char detail[400];
     unsigned detail_part;       /* that it is about; PM_NO_PART */
+    bool hushed;                /* the detail stays as it is */
     _Atomic int owned;          /* a thread has it; free blocks are found by walking all */
     struct pm_thread *next_all; /* every block, for the sums; set once */
 };

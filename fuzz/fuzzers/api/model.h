@@ -51,8 +51,8 @@ struct model {
 
 extern struct model model;
 
-/* A new block of the library, whose first `zero` bytes have to be zero: checked, filled, and a part of the model. False, and the
- * reason is checked, if there is none. */
+/* A new block of the library, whose first `zero` bytes have to be zero: checked, filled, and a part of the model. False, and
+ * the reason is checked, if there is none. */
 bool model_add(unsigned i, enum kind kind, void *at, size_t size, size_t alignment, size_t zero);
 /* It has moved or changed its size: what it had is still there. */
 void model_moved(unsigned i, void *at, size_t size);

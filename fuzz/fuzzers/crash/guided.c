@@ -103,7 +103,7 @@ static void catch_signals(void)
 extern uint8_t __start___sancov_cntrs[] __attribute__((weak)), __stop___sancov_cntrs[] __attribute__((weak));
 void __afl_coverage_discard(void) __attribute__((weak));
 
-/* What comes before the last operation is not done each time (case_run_last), so it does not count: an input has one coverage. */
+/* What comes before the last operation is not done each time (case_run_last), so it does not count: one coverage each. */
 static void forget_coverage(void)
 {
     if (__start___sancov_cntrs != NULL)

@@ -6,15 +6,15 @@
  *     bytes < 0xc0      operations of the workload
  *     a byte >= 0xc0    ends them: the crash comes at that crash point (minus 0xc0) of the last operation, or at its end
  *                       (with threads: of the whole case, + 64 times the next byte)
- *     with threads      how many preemptions, modulo 9; of each the distance in events, in two bytes, and the thread; the number of
- *                       threads is in bits 4 and 5 of byte 0
+ *     with threads      how many preemptions, modulo 9; of each the distance in events, in two bytes, and the thread; the
+ *                       number of threads is in bits 4 and 5 of byte 0
  *     crashes - 1 bytes the crash points of recovery at which it crashes as well, modulo 32
  *     the rest          what of the stores that were not durable has survived: choices, in the order in which recovery
  *                       asks, over and over again; none: the first of each, which is that nothing has
  *
- * Every input is a case, and each byte of it stays what it is when those before it change little. What follows from the recovered
- * image alone (statistics, exhaustion, a second recovery, ...) is checked for some of the inputs, always the same ones, and for
- * all of them in a replay.
+ * Every input is a case, and each byte of it stays what it is when those before it change little. What follows from the
+ * recovered image alone (statistics, exhaustion, a second recovery, ...) is checked for some of the inputs, always the same
+ * ones, and for all of them in a replay.
  */
 #ifndef CRASH_GUIDED_H
 #define CRASH_GUIDED_H

@@ -4,7 +4,7 @@
  *
  *     template           state    what it has
  *     TEMPLATE_EMPTY     clean    nothing; never used since it was created
- *     TEMPLATE_CLEAN     clean    the world: types, roots, small and large blocks, free blocks among them, an old log in each lane
+ *     TEMPLATE_CLEAN     clean    the world: types, roots, small and large blocks, also free ones, an old log in each lane
  *     TEMPLATE_DIRTY     dirty    the world, left in the middle; logs pending in two lanes; blocks that no root reaches
  *     TEMPLATE_FULL      clean    the world, and all pages of the capacity in spans: the shutdown image lies in the reserve;
  *                                  spans of two classes, with a root "mixed"
