@@ -39,6 +39,7 @@ static const struct {
     {"parts", parts_tests},
     {"region", region_tests},
     {"mixed", mixed_tests},
+    {"mixed_random", mixed_random_tests},
     {"guard", guard_tests},
     {"bad_pages", bad_pages_tests},
     {"watermark", watermark_tests},

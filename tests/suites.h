@@ -31,6 +31,7 @@ void watermark_tests(CU_pSuite suite);
 void recovery_tests(CU_pSuite suite);
 void crash_tests(CU_pSuite suite);
 void mixed_tests(CU_pSuite suite);
+void mixed_random_tests(CU_pSuite suite);
 void thread_tests(CU_pSuite suite);
 void inspect_tests(CU_pSuite suite);
 void kv_tests(CU_pSuite suite);
