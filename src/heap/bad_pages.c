@@ -27,9 +27,8 @@ struct bad_pages {
 /* The pages of the part that a run of the list touches, cut to [from, to). */
 static struct page_run pages_of(const struct part *part, const struct bad_run *run, uint64_t from, uint64_t to)
 {
-    uint64_t heap = part->mapping.heap_offset, end = run->offset + run->bytes;
-    uint64_t first = run->offset > heap ? (run->offset - heap) >> PAGE_SHIFT : 0;
-    uint64_t last = end > heap ? (end - heap + PAGE_BYTES - 1) >> PAGE_SHIFT : 0;
+    uint64_t first, last;
+    bad_run_units(run, part->mapping.heap_offset, PAGE_BYTES, &first, &last);
     first = first > from ? first : from;
     last = last < to ? last : to;
     return (struct page_run){(uint32_t)first, first < last ? (uint32_t)(last - first) : 0};
