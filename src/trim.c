@@ -40,8 +40,9 @@ int pma_trim(pma_pool *pool, size_t *bytes_given_back)
     struct heap *heap = &pool->heap;
     struct thread_cache *cache = cache_of(heap);
     if (cache != NULL) {
-        cache_drain(cache, BIN_NONE);
         cache->scavenge_epoch = atomic_fetch_add(&heap->scavenge_epoch, 1) + 1;
+        caches_take_orphans_apart(heap); /* first: they may free blocks of spans that are this thread's */
+        cache_drain(cache, BIN_NONE);
     }
     size_t sum = 0;
     for (unsigned part = 0; part < heap_parts(heap) && error == 0; part++)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What programs do wrong: it is reported, and the pool is as it was. */
+#include "heap/thread_cache.h"
+#include "pool.h"
 #include "suites.h"
 #include "support.h"
 
@@ -269,9 +271,10 @@ static void freed_twice_across_threads(unsigned flags)
             for (unsigned i = 0; i < COUNT_OF(more); i++)
                 pma_free(pool, more[i]);
             if (order & 2)
-                in_thread(free_them, &some); /* at its end what it holds leaves its cache */
+                in_thread(free_them, &some);
             else
                 free_them(&some);
+            caches_take_orphans_apart(heap_of(pool)); /* what the thread held leaves its cache */
             if ((flags & PMA_HARDENED) != 0)
                 CHECK_EQUAL(reports.count, 20); /* at once */
             CHECK_HEAP(pool);                   /* here what this thread holds leaves its cache */

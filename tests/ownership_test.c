@@ -89,6 +89,37 @@ static void frees_into_another_threads_span_come_home(void)
     check_empty(pool, 100 + LIFO_MAX + 92);
 }
 
+/* Addresses and spans, as they are; figures stay exact in between. */
+static void the_next_thread_gets_what_one_has_left(void)
+{
+    enum { COUNT = 8 };
+    static struct batch mine, theirs;
+    void *left[COUNT];
+    struct helper helper;
+    pma_pool *pool = create_pool(scratch("orphan"), MIB, MIB);
+    fill_own_lifo(pool, &mine);
+    theirs = (struct batch){.pool = pool, .size = BLOCK, .count = COUNT};
+    helper_begin(&helper);
+    tell(&helper, batch_malloc, &theirs);
+    memcpy(left, theirs.blocks, sizeof left);
+    tell(&helper, batch_free, &theirs);
+    helper_end(&helper);
+    CHECK_EQUAL(stats_of(pool).total.inuse_objects, 0);
+    CHECK_EQUAL(stats_of(pool).total.alloc_objects, LIFO_MAX + COUNT);
+    CHECK_HEAP(pool);
+    uintptr_t owner = owner_of(pool, left[0]);
+    CHECK(owner > OWNER_STATES && !owner_is_central(owner));
+    helper_begin(&helper);
+    tell(&helper, batch_malloc, &theirs);
+    for (unsigned i = 0; i < COUNT; i++) /* the last one freed is the first to come */
+        CHECK(theirs.blocks[i] == left[COUNT - 1 - i]);
+    CHECK_EQUAL(owner_of(pool, left[0]), owner);
+    tell(&helper, batch_free, &theirs);
+    helper_end(&helper);
+    CHECK_HEAP(pool);
+    check_empty(pool, LIFO_MAX + 2 * COUNT); /* pma_trim takes it all back */
+}
+
 static void frees_empty_a_span_that_nobody_owns(void)
 {
     static struct batch theirs, mine;
@@ -99,6 +130,7 @@ static void frees_empty_a_span_that_nobody_owns(void)
     theirs = (struct batch){.pool = pool, .size = BLOCK, .count = 100};
     tell(&helper, batch_malloc, &theirs);
     helper_end(&helper);
+    caches_take_orphans_apart(&pool->heap);
     struct span *span = heap_span_at(&pool->heap, theirs.blocks[0]);
     CHECK(owner_is_central(atomic_load(&span->owner)));
     batch_free(&theirs);
@@ -255,6 +287,7 @@ void thread_add_ownership_tests(CU_pSuite suite)
 {
     CU_ADD_TEST(suite, who_frees_into_a_full_span_adopts_it);
     CU_ADD_TEST(suite, frees_into_another_threads_span_come_home);
+    CU_ADD_TEST(suite, the_next_thread_gets_what_one_has_left);
     CU_ADD_TEST(suite, frees_empty_a_span_that_nobody_owns);
     CU_ADD_TEST(suite, a_waiting_free_does_not_pin_an_adopted_span);
     CU_ADD_TEST(suite, a_span_that_is_not_full_after_all_stays);

@@ -122,8 +122,10 @@ struct heap {
     uint32_t pages_by_kind[8]; /* enum span_kind; pages lock */
 
     struct lock caches_lock;
-    struct thread_cache *caches, *spare_caches; /* of threads that live, and of some that have ended */
-    uint32_t spare_count;
+    struct thread_cache *caches;       /* of threads that live, and orphans */
+    struct thread_cache *orphans;      /* of threads that have ended: as they were left */
+    struct thread_cache *spare_caches; /* with nothing in them */
+    uint32_t orphan_count, spare_count;
     _Atomic uint32_t
         scavenge_epoch;  /* raised when pages are short: caches give up what they pin at their next refill */
     uint64_t slow_paths; /* of caches that are gone */

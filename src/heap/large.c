@@ -27,8 +27,9 @@ int heap_scavenge_pages(struct heap *heap, unsigned part, struct thread_cache *c
                         uint32_t *page)
 {
     lock_release(&heap->pages_lock);
-    cache_drain(cache, BIN_NONE);
     cache->scavenge_epoch = atomic_fetch_add_explicit(&heap->scavenge_epoch, 1, memory_order_relaxed) + 1;
+    caches_take_orphans_apart(heap); /* first: they may free blocks of spans that are this thread's */
+    cache_drain(cache, BIN_NONE);
     lock_acquire(&heap->pages_lock);
     return heap_find_pages(heap, part, pages, align, page);
 }

@@ -25,17 +25,62 @@ static struct lock caches_lock = {PTHREAD_MUTEX_INITIALIZER, LOCK_EXIT};
 
 static void take_apart(struct thread_cache *cache, struct heap *heap);
 
+static unsigned bins_in_use(const struct heap *heap)
+{
+    return atomic_load_explicit(&heap->bin_count, memory_order_acquire);
+}
+
 static void unmap_cache(struct thread_cache *cache)
 {
     placement_forget(cache);
     munmap(cache, sizeof *cache);
 }
 
-/* Programs start and end threads all the time: the cache of one that ends is the next one's, with its bins set up and its
- * memory mapped. */
+/* Programs start and end threads all the time: the cache of one that ends is the next one's, with all that is in it as long as no
+ * pages are short, else with its bins set up and its memory mapped. */
+#define ORPHANS_MAX 16u
+#define ANY_PART PART_MAX
 #define SPARE_MAX 16u
 
-static void keep_cache(struct thread_cache *cache, struct heap *heap)
+/* It holds as much as an idle thread's would. False when pages have become short meanwhile: who scavenges raises the epoch, and
+ * then takes all orphans, so that none is left. Which of several parts the next thread will want is not known. */
+static bool leave_orphan(struct thread_cache *cache, struct heap *heap)
+{
+    if (heap_parts(heap) > 1)
+        return false;
+    gather_flush(cache);
+    for (unsigned index = 0, bins = bins_in_use(heap); index < bins; index++)
+        bin_tell(cache, &cache->bins[index]);
+    lock_acquire(&heap->caches_lock);
+    bool left = heap->orphan_count < ORPHANS_MAX &&
+                cache->scavenge_epoch == atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
+    if (left) {
+        heap->orphan_count++;
+        cache->orphan = true;
+        cache->next_mine = heap->orphans;
+        heap->orphans = cache;
+    }
+    lock_release(&heap->caches_lock);
+    return left;
+}
+
+/* It stays in the list of all caches. */
+static struct thread_cache *take_orphan(struct heap *heap, unsigned part)
+{
+    lock_acquire(&heap->caches_lock);
+    struct thread_cache **link = &heap->orphans, *cache;
+    while ((cache = *link) != NULL && part != ANY_PART && cache->part != part)
+        link = &cache->next_mine;
+    if (cache != NULL) {
+        *link = cache->next_mine;
+        cache->orphan = false;
+        heap->orphan_count--;
+    }
+    lock_release(&heap->caches_lock);
+    return cache;
+}
+
+static void keep_spare(struct thread_cache *cache, struct heap *heap)
 {
     take_apart(cache, heap);
     lock_acquire(&heap->caches_lock);
@@ -62,6 +107,12 @@ static struct thread_cache *take_spare(struct heap *heap)
     return cache;
 }
 
+void caches_take_orphans_apart(struct heap *heap)
+{
+    for (struct thread_cache *cache; (cache = take_orphan(heap, ANY_PART)) != NULL;)
+        keep_spare(cache, heap);
+}
+
 void caches_unmap_spare(struct heap *heap)
 {
     for (struct thread_cache *cache; (cache = take_spare(heap)) != NULL;)
@@ -78,8 +129,8 @@ static void thread_ends(void *unused)
         struct heap *heap = atomic_load_explicit(&my_caches->heap, memory_order_acquire);
         if (heap == NO_HEAP)
             unmap_cache(my_caches);
-        else
-            keep_cache(my_caches, heap);
+        else if (!leave_orphan(my_caches, heap))
+            keep_spare(my_caches, heap);
     }
     lock_release(&caches_lock);
 }
@@ -119,16 +170,25 @@ static struct thread_cache *new_cache(struct heap *heap, unsigned part)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, make_exit_key);
-    struct thread_cache *cache = take_spare(heap);
+    struct thread_cache *cache = take_orphan(heap, part);
+    bool orphan = cache != NULL;
+    if (cache == NULL)
+        cache = take_spare(heap);
     if (cache == NULL)
         cache = map_cache(heap);
     if (cache == NULL || exit_key_error != 0 || pthread_setspecific(exit_key, cache) != 0) {
         pm_fail(PMA_ENOMEM, "no memory for this thread's cache");
-        if (cache != NULL)
+        if (orphan)
+            keep_spare(cache, heap);
+        else if (cache != NULL)
             unmap_cache(cache);
         return NULL;
     }
     bind(cache, heap, part);
+    cache->next_mine = my_caches;
+    my_caches = cache;
+    if (orphan)
+        return cache;
     cache->scavenge_epoch = atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
     lock_acquire(&heap->caches_lock);
     cache->previous = NULL;
@@ -137,8 +197,7 @@ static struct thread_cache *new_cache(struct heap *heap, unsigned part)
         cache->next->previous = cache;
     heap->caches = cache;
     lock_release(&heap->caches_lock);
-    cache->next_mine = my_caches;
-    return my_caches = cache;
+    return cache;
 }
 
 /* This thread's cache for a part of the heap, or NULL. On the way, those whose pool was closed are dropped. */
@@ -214,7 +273,7 @@ void caches_leave(struct heap *heap)
         struct thread_cache *cache = *link;
         if (atomic_load_explicit(&cache->heap, memory_order_relaxed) == heap) {
             *link = cache->next_mine;
-            keep_cache(cache, heap);
+            keep_spare(cache, heap);
         } else {
             link = &cache->next_mine;
         }
@@ -314,11 +373,6 @@ static struct span *put_back_current(struct bin *bin)
     bin->current = NULL;
     span->place = PLACE_NONE;
     return span;
-}
-
-static unsigned bins_in_use(const struct heap *heap)
-{
-    return atomic_load_explicit(&heap->bin_count, memory_order_acquire);
 }
 
 /* As in take_apart: what waits in LIFOs or is gathered first, as it may be of spans that are this thread's own. */
@@ -453,14 +507,24 @@ static void take_apart(struct thread_cache *cache, struct heap *heap)
     lock_release(&heap->caches_lock);
 }
 
+/* The pool is no more; the cache goes when its thread ends, or at once. */
+static void let_go(struct thread_cache *cache)
+{
+    if (cache->orphan)
+        unmap_cache(cache);
+    else
+        atomic_store_explicit(&cache->heap, NO_HEAP, memory_order_release);
+}
+
 void caches_close(struct heap *heap)
 {
     lock_acquire(&caches_lock);
     while (heap->caches != NULL) {
         struct thread_cache *cache = heap->caches;
         take_apart(cache, heap);
-        atomic_store_explicit(&cache->heap, NO_HEAP, memory_order_release);
+        let_go(cache);
     }
+    heap->orphans = NULL;
     lock_release(&caches_lock);
 }
 
@@ -473,8 +537,9 @@ void caches_forget(struct heap *heap)
     while (heap->caches != NULL) {
         struct thread_cache *cache = heap->caches;
         heap->caches = cache->next;
-        atomic_store_explicit(&cache->heap, NO_HEAP, memory_order_release);
+        let_go(cache);
     }
+    heap->orphans = NULL;
     cache_current = (struct thread_cache *)(void *)&no_cache;
     find_mine(NULL, 0);
     lock_release(&caches_lock);

@@ -15,7 +15,6 @@
  * of 64 blocks are gathered, so that the span's descriptor, or another thread's line, is written once for all of them.
  *
  * All of the above is inlined into pma_malloc and pma_free, which call others only in tail position: they save no register.
- * At some five instructions a cycle, what counts is their number.
  *
  * Which block: let d = block_bytes, m = floor(2^64 / d) + 1, and r = d * m - 2^64, which is from 1 to d. For an offset
  * i * d + j in a span, j < d, the product with m has the quotient i in its upper half and i * r + j * m in its lower half. That
@@ -32,9 +31,8 @@
  *         (may be negative: a thread that frees what others allocated; the sum over all caches is exact)
  *     taken = blocks taken out of bitmaps        released = blocks put into bitmaps
  *
- * A bin that its thread never used is all zeros: no address, no word and limit 0 send malloc and free to their slow
- * paths. So a cache is set up in constant time, and its untouched parts take no memory. A pool opened with PMA_HARDENED keeps
- * all capacities at 0.
+ * A bin that its thread never used is all zeros: no address, no word and limit 0 send malloc and free to their slow paths. So a
+ * cache is set up in constant time, and its untouched parts take no memory. With PMA_HARDENED all capacities are 0.
  *
  * One thread-local pointer names the cache that the thread used last; it is never NULL, and its `heap` is compared with the
  * pool at hand. A cache whose pool was closed has a heap that is no pool's, and so has the initial dummy.
@@ -101,7 +99,8 @@ struct thread_cache {
     } remote_frees[PART_MAX]; /* into each other part */
     struct bin *gathering;    /* the one bin that gathers frees, or NULL: more of them would pin a span each */
     struct thread_cache *next, *previous; /* of this pool; its caches_lock */
-    struct thread_cache *next_mine;       /* of this thread */
+    struct thread_cache *next_mine;       /* of this thread; of an orphan, the next one */
+    bool orphan;                          /* its thread has ended, and the next one gets it as it is */
 
     /* (bytes + 7) / 8 of a small request -> distance of its conservative bin from the first one */
     uint16_t bin_distance[SIZE_CLASS_FINE_BYTES / 8 + 1];
@@ -230,12 +229,14 @@ static inline void cache_scavenge(struct thread_cache *cache, unsigned except)
 {
     const struct heap *heap = atomic_load_explicit(&cache->heap, memory_order_relaxed);
     uint32_t epoch = atomic_load_explicit(&heap->scavenge_epoch, memory_order_relaxed);
-    if (UNLIKELY(cache->scavenge_epoch != epoch)) {
-        cache->scavenge_epoch = epoch;
-        cache_drain(cache, except);
-    }
+    if (LIKELY(cache->scavenge_epoch == epoch))
+        return;
+    cache->scavenge_epoch = epoch;
+    cache_drain(cache, except);
 }
 
+/* What threads that have ended left in their caches goes back; without a lock. */
+void caches_take_orphans_apart(struct heap *heap);
 /* Takes everything back from every cache of a pool that is being closed; none of its threads may be inside. */
 void caches_close(struct heap *heap);
 /* Gives back the caches of threads that have ended. */
