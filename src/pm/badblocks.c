@@ -188,10 +188,3 @@ bool bad_blocks_touch(const struct bad_blocks *bad, uint64_t offset, uint64_t by
             return true;
     return false;
 }
-
-void bad_run_units(const struct bad_run *run, uint64_t start, uint64_t unit, uint64_t *first, uint64_t *end)
-{
-    uint64_t run_end = run->offset + run->bytes;
-    *first = run->offset > start ? (run->offset - start) / unit : 0;
-    *end = run_end > start ? (run_end - start + unit - 1) / unit : 0;
-}

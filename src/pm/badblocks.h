@@ -37,6 +37,12 @@ void bad_blocks_free(struct bad_blocks *bad);
 bool bad_blocks_touch(const struct bad_blocks *bad, uint64_t offset, uint64_t bytes);
 /* The run in units of `unit` bytes that are counted from `start` in the file: those that it touches are [*first, *end), none if
  * it lies before `start`. */
-void bad_run_units(const struct bad_run *run, uint64_t start, uint64_t unit, uint64_t *first, uint64_t *end);
+static inline void bad_run_units(const struct bad_run *run, uint64_t start, uint64_t unit, uint64_t *first,
+                                 uint64_t *end)
+{
+    uint64_t run_end = run->offset + run->bytes;
+    *first = run->offset > start ? (run->offset - start) / unit : 0;
+    *end = run_end > start ? (run_end - start + unit - 1) / unit : 0;
+}
 
 #endif
