@@ -229,15 +229,15 @@ static void write_record(struct heap *heap, const struct span *old, uint32_t rec
     pm_persist(&heap->pm, to, record_bytes(class));
 }
 
-static const char *survivors_fault(struct mix *mix, const struct mixed_record *record)
+static const char *survivors_fault(struct mix mix, const struct mixed_record *record)
 {
     uint64_t bits[OLD_WORDS_MAX];
-    if (!mixed_record_holds(record, mix->class->blocks))
+    if (!mixed_record_holds(record, mix.class->blocks))
         return "its record has a word of survivors with bad check bits, or beyond the last block";
-    for (unsigned k = 0; k < words_of(mix->class); k++)
-        bits[k] = mixed_record_bits(record, mix->class->blocks, k);
-    mix->medium = bits;
-    return survivor_within(mix, mix->record, mix->record_end) ? "its record lies where a survivor is" : NULL;
+    for (unsigned k = 0; k < words_of(mix.class); k++)
+        bits[k] = mixed_record_bits(record, mix.class->blocks, k);
+    mix.medium = bits;
+    return survivor_within(&mix, mix.record, mix.record_end) ? "its record lies where a survivor is" : NULL;
 }
 
 const char *mixed_record_fault(const struct types *types, const struct span_word *word, uint64_t page,
@@ -261,7 +261,7 @@ const char *mixed_record_fault(const struct types *types, const struct span_word
     if (record->type >= PMA_TYPE_FIRST && types->layouts[record->type].size > mix.class->bytes)
         return "its record names a type that is larger than the size class";
     mix.record_end = mix.record + record_bytes(mix.class);
-    return mix.record_end > end ? "its record reaches beyond it" : survivors_fault(&mix, record);
+    return mix.record_end > end ? "its record reaches beyond it" : survivors_fault(mix, record);
 }
 
 /* ---- mixing ---- */
