@@ -68,8 +68,11 @@ struct marking {
     pthread_t *thread;       /* the same; [0] is the opener */
 };
 
+/* Of no line, nor of one that is fetched beside it, do two workers write. */
+#define WORKER_ALIGN 128u
+
 struct worker {
-    struct marking *marking;
+    _Alignas(WORKER_ALIGN) struct marking *marking;
     struct items stack;
     char *held; /* the newest grey address, which would be on top of the stack; NULL: none */
     struct found fifo[FIFO_ITEMS];
@@ -463,7 +466,9 @@ int mark_begin(struct rebuild *rebuild)
     pthread_cond_init(&marking->wake, NULL);
     marking->rebuild = rebuild;
     marking->heap = rebuild->heap;
-    marking->worker = calloc(rebuild->threads, sizeof *marking->worker);
+    marking->worker = aligned_alloc(WORKER_ALIGN, rebuild->threads * sizeof *marking->worker);
+    if (marking->worker != NULL)
+        memset(marking->worker, 0, rebuild->threads * sizeof *marking->worker);
     marking->thread = calloc(rebuild->threads, sizeof *marking->thread);
     bool had = marking->worker != NULL && marking->thread != NULL && make_room(&marking->shared, STACK_ITEMS);
     for (unsigned i = 0; had && i < rebuild->threads; i++) {
