@@ -192,6 +192,7 @@ PMA_API int pma_info(const pma_pool *pool, struct pma_info *info);
  * system has holes. The capacity stays, and pages get storage again when they are next needed, or PMA_ENOSPC. How many bytes
  * were given back is wanted or NULL; it is set at success, and where the end of one of the files could not be cut (PMA_EIO,
  * PMA_ESYSTEM, PMA_EACCES). PMA_EINVAL, PMA_EFORKED, PMA_EREADONLY, PMA_EIO (an msync has failed before) change nothing.
+ * What this thread's cache holds, and what ended threads have left in theirs for the next ones, is given back first.
  *
  * The library does so by itself, a piece of up to 16 MiB in each of the calls that come along, when for options.trim_after_ms
  * without a break more pages had storage and were not in use than both options.trim_idle and a quarter of those in use. Above

@@ -6,8 +6,8 @@
  *     2. the same after collecting its remote frees
  *     3. a partial span of this thread
  *     4. a partial span from central, then an empty one
- *     5. a new span: free pages, pages of other bins' empty spans, room in other bins' sparse spans, pages that caches pin,
- *        growth of the file; when that is full, room in half-full spans of other bins
+ *     5. a new span: free pages, pages of other bins' empty spans, room in other bins' sparse spans, pages that this thread's
+ *        cache and those of ended threads pin, growth of the file
  */
 #include "heap/cache_figures.h"
 #include "heap/central.h"

@@ -48,6 +48,12 @@ static void read_spans(void)
     }
 }
 
+/* Written anew, as all of this file: the library's own is what is judged. */
+static uint32_t record_words(unsigned size_class)
+{
+    return (size_classes[size_class].blocks + 55u) / 56;
+}
+
 static void note(uint64_t heap_offset, uint64_t page, struct noted *to)
 {
     const uint64_t *word = file_look(TABLE_OFFSET + page * sizeof *word, sizeof *word);
@@ -58,9 +64,7 @@ static void note(uint64_t heap_offset, uint64_t page, struct noted *to)
     }
     uint64_t at = heap_offset + page * PAGE_BYTES + to->word.record;
     const struct mixed_record *record = file_look(at, sizeof *record);
-    uint32_t words = record != NULL && record->size_class < SIZE_CLASS_COUNT
-                         ? (size_classes[record->size_class].blocks + 55u) / 56
-                         : 0;
+    uint32_t words = record != NULL && record->size_class < SIZE_CLASS_COUNT ? record_words(record->size_class) : 0;
     if (words == 0 || words > RECORD_WORDS_MAX || file_look(at, sizeof *record + words * 8) == NULL) {
         to->word.pages = 0; /* it will not open */
         return;
@@ -89,7 +93,7 @@ bool reach_has_dropped(const pma_pool *pool)
         if (noted[page].word.pages == 0)
             continue;
         note(superblock->heap_offset, page, &now);
-        size_t words = (size_classes[noted[page].size_class].blocks + 55u) / 56;
+        size_t words = record_words(noted[page].size_class);
         if (now.word.pages == 0 || memcmp(now.survivors, noted[page].survivors, words * sizeof *now.survivors) != 0)
             return true;
     }
@@ -104,7 +108,7 @@ static bool block_of_mixed(uint64_t head, uint64_t place, struct block *block)
     const struct size_class *old = &size_classes[span->size_class], *new = &size_classes[word->size_class];
     uint64_t index = (place - block->start) / new->bytes, first = block->start + index *new->bytes;
     uint64_t record_at = block->start + word->record,
-             record_end = record_at + sizeof(struct mixed_record) + (old->blocks + 55) / 56 * 8;
+             record_end = record_at + sizeof(struct mixed_record) + record_words(span->size_class) * UINT64_C(8);
     for (uint64_t i = 0; i < old->blocks; i++) {
         uint64_t at = block->start + i * old->bytes;
         if ((span->survivors[i / 56] >> i % 56 & 1) == 0)
