@@ -22,9 +22,9 @@ int heap_find_pages(struct heap *heap, unsigned part, uint32_t pages, uint32_t a
 /* The third. Releases the pages lock in between. */
 int heap_scavenge_pages(struct heap *heap, unsigned part, struct thread_cache *cache, uint32_t pages, uint32_t align,
                         uint32_t *page);
-/* Pages of a part for anyone, by all means: from the runs, by dissolving what is empty, by draining this thread's cache and those
- * of ended threads and asking the others to, by growing the file. Wants the pages lock, which it may release in between. `cache`
- * may be NULL. */
+/* Pages of a part for anyone, by all means: from the runs, by dissolving what is empty, by draining this thread's cache and
+ * those of ended threads and asking the others to, by growing the file. Wants the pages lock, which it may release in between.
+ * `cache` may be NULL. */
 int heap_take_pages(struct heap *heap, unsigned part, struct thread_cache *cache, uint32_t pages, uint32_t align,
                     bool internal, uint32_t *page);
 
